@@ -60,6 +60,7 @@ class HomeEntry(StrEnum):
     POSTGRES_USERS = "postgres.users"
     TEMPORARY = "tmp"
     TEMPORARY_NOTE = "temporary.folder"
+    UPLOADS = "uploads"
     WORK = "work"
     WORKSPACE = "workspace.yaml"
 

@@ -49,6 +49,8 @@ class KeyPurpose(StrEnum):
     UNSUBSCRIBE_LINK = "unsubscribe"
     RECONNECT_LINK = "reconnect"
     ERASURES = "erasures"
+    UPLOAD_LINK = "upload-link"
+    UPLOAD_TICKET = "upload-ticket"
 
 
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")

@@ -35,6 +35,7 @@ class SecretPath(StrEnum):
     CONFIRM = "/mail/confirm"
     UNSUBSCRIBE = "/mail/unsubscribe"
     RECONNECT = "/mail/reconnect"
+    UPLOAD = "/archive/upload"
 
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]

@@ -245,6 +245,14 @@ class Settings(BaseSettings):
         description="folder in which files of devices are dropped: in it a folder for each athlete, named by id; unset:"
         " none",
     )
+    upload_url: LakeUrl | None = Field(
+        None,
+        description="where files that are uploaded by a browser lie until they are imported: a folder that the bridge"
+        " and the runs share, or an fsspec address; unset: STRAVA_HOME/uploads",
+    )
+    upload_max_gib: float = Field(
+        8, gt=0, le=1024, allow_inf_nan=False, description="largest file that can be uploaded by a browser, GiB"
+    )
     file_group: GroupName | None = Field(
         None, description="group of this machine that may read the lake's files; unset: their owner alone"
     )
@@ -491,6 +499,24 @@ class Settings(BaseSettings):
                 " that fsspec knows, or a folder on a volume that all containers share"
             )
         return self.lake_location()
+
+    def upload_location(self) -> str:
+        """The URL of uploads, or their folder under ``STRAVA_HOME`` where no URL is set."""
+        return self.upload_url or str(self.home / HomeEntry.UPLOADS)
+
+    def uploads_to_write(self) -> str:
+        """Return :meth:`upload_location`; ``ConfigurationError`` in a container where no URL is set."""
+        if self.upload_url is None and not self.keeps_data_in_home:
+            raise ConfigurationError(
+                "STRAVA_UPLOAD_URL is not set, and runs would not see uploads in this container's STRAVA_HOME: name an"
+                " address that fsspec knows, or a folder on a volume that all containers share"
+            )
+        return self.upload_location()
+
+    @property
+    def upload_max_bytes(self) -> int:
+        """The size of the largest file that can be uploaded by a browser, bytes."""
+        return int(self.upload_max_gib * 2**30)
 
     def erasures_location(self) -> str:
         """The URL of the list of erasures, or its folder under ``STRAVA_HOME`` where no URL is set."""

@@ -92,6 +92,8 @@ SUBJECTS = {
         "run_retention_days",
         "failed_run_retention_days",
         "lake_url",
+        "upload_url",
+        "upload_max_gib",
         "erasures_url",
     ),
     "Mails": ("smtp_url", "mail_from", "mail_max_age_hours"),

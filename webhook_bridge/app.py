@@ -31,6 +31,7 @@ from webhook_bridge.request_ids import current_request_id, install_request_ids
 from webhook_bridge.security_headers import install_security_headers
 from webhook_bridge.seen_sessions import SeenSessions
 from webhook_bridge.site import install_site
+from webhook_bridge.upload_tickets import Tickets
 from webhook_bridge.webhooks import BODY_CAP_BYTES, takes_deliveries, webhooks
 from webhook_bridge.worker_thread import WorkerThread
 from webhook_bridge.write_probe import WriteProbe
@@ -64,6 +65,7 @@ def create_app(
         settings=settings,
         keyring=keyring,
         csrf_key=keyring.derive_key(KeyPurpose.CSRF),
+        tickets=Tickets(keyring),
         engine=engine,
         reader=reader or Reader(engine),
         seen_sessions=SeenSessions(),

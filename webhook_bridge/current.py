@@ -17,6 +17,7 @@ from webhook_bridge.counters import Counters
 from webhook_bridge.dagster_server import DagsterServer
 from webhook_bridge.intake import Intake
 from webhook_bridge.seen_sessions import SeenSessions
+from webhook_bridge.upload_tickets import Tickets
 from webhook_bridge.worker_thread import WorkerThread
 from webhook_bridge.write_probe import WriteProbe
 
@@ -30,6 +31,7 @@ class Bridge:
     settings: Settings
     keyring: Keyring = field(repr=False)
     csrf_key: bytes = field(repr=False)
+    tickets: Tickets = field(repr=False)
     engine: Engine
     reader: Reader
     seen_sessions: SeenSessions

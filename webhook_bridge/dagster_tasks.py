@@ -104,6 +104,7 @@ class DagsterTasks(WorkerThread):
         if task is DagsterTask.ERASE:
             self._clear_lake(athlete_id)
         if task in LEAVING:
+            self._clear_uploads(athlete_id)
             remove_athlete(dagster, athlete_id)
         if task is DagsterTask.ERASE:
             self._delete_runs(athlete_id)
@@ -121,3 +122,8 @@ class DagsterTasks(WorkerThread):
         from strava_pipeline.warehouse.lake_files import erase_athlete_points  # noqa: PLC0415  slow to load
 
         erase_athlete_points(self._settings.lake_location(), athlete_id)
+
+    def _clear_uploads(self, athlete_id: int) -> None:
+        from strava_pipeline.warehouse.upload_files import open_upload_files  # noqa: PLC0415  slow to load
+
+        open_upload_files(self._settings.upload_location()).erase(athlete_id)

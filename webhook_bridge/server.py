@@ -18,6 +18,7 @@ from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.access.operator_sessions import end_sessions_of_others
 from strava_pipeline.warehouse.athletes.invites import cancel_invites_of_other_tokens
 from strava_pipeline.warehouse.reading import open_reader
+from strava_pipeline.warehouse.uploads.links import cancel_links_of_other_tokens
 from strava_pipeline.web.operator_door import invite_proof, session_proof
 from webhook_bridge.alert_sending import AlertSender
 from webhook_bridge.all_is_well import AllIsWell
@@ -33,6 +34,7 @@ from webhook_bridge.failed_runs import FailedRuns
 from webhook_bridge.hosts import METRICS_PATH
 from webhook_bridge.metrics import metrics_registry
 from webhook_bridge.metrics_page import create_metrics_app, has_metrics
+from webhook_bridge.upload_tickets import UploadBodies
 from webhook_bridge.watching import Watching
 from webhook_bridge.worker_thread import WorkerThread, stop_all
 
@@ -52,6 +54,7 @@ def serve(settings: Settings, engine: Engine, listener: socket.socket) -> None:
         # Sessions and links made under another token or other settings end for good, even if those come back.
         end_sessions_of_others(connection, session_proof(settings))
         cancel_invites_of_other_tokens(connection, invite_proof(settings))
+        cancel_links_of_other_tokens(connection, invite_proof(settings))
     counters = Counters()
     dispatcher = Dispatcher(settings, engine, counters)
     tasks = DagsterTasks(settings, engine, counters)
@@ -87,6 +90,7 @@ def serve(settings: Settings, engine: Engine, listener: socket.socket) -> None:
             # Without trusted proxies no code reads these headers, and to remove them would cost each delivery some
             # time.
             keep_proxy_headers=True,
+            large_bodies=UploadBodies(bridge_of(app).tickets),
             on_listening=begin,
         )
     stop_all(threads)

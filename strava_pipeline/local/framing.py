@@ -12,11 +12,17 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
+from waitress.buffers import OverflowableBuffer
 from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNotImplemented
+from waitress.receiver import FixedStreamReceiver
 from waitress.rfc7230 import CHUNK_EXT_RE, HEADER_FIELD_RE
-from waitress.utilities import BadRequest, RequestEntityTooLarge
+from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
+
+from strava_pipeline.local.large_bodies import Admitted, Head, Refused
 
 # In bytes; usual lines between chunks take about ten.
 LONGEST_CHUNK_LINE = 1024
@@ -29,6 +35,8 @@ _HOST = rb"(?:[A-Za-z0-9._~%!$&'()*+;=-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?"
 _WHOLE_HOST = re.compile(_HOST)
 _ADDRESS = re.compile(rb"(?i:https?)://(?P<host>" + _HOST + rb")(?:[/?].*)?")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]+")
+# What becomes of a request with a body, by its head; ``None``: it is one like all others.
+Judge = Callable[[Head], Admitted | Refused | None]
 # Headers that belong before the body and may not be trailers.
 _NO_TRAILERS = frozenset({b"CONTENT-LENGTH", b"HOST", b"TRANSFER-ENCODING"})
 
@@ -37,14 +45,20 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no 
     """waitress' parser of one request, made strict.
 
     ``began_at``: time of its first byte, unix s. ``complete_at``: when it was complete, on the monotonic clock, s.
+    ``admitted``: what allows it a larger body than others, by the ``judge``.
     """
 
+    adj: Any
     body_rcv: Any = None
+    completed: bool = False
     complete_at: float | None = None
+    admitted: Admitted | None = None
+    refused: Refused | None = None
 
-    def __init__(self, adj: Any) -> None:
+    def __init__(self, adj: Any, judge: Judge | None = None) -> None:
         super().__init__(adj)
         self.began_at = time.time()
+        self._judge = judge
 
     def received(self, data: bytes) -> int:
         """Parse ``data``; returns how many bytes of it belong to this request. An error completes the request."""
@@ -54,6 +68,10 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no 
         consumed: int = super().received(data)
         if in_head and not self.completed and _has_lone_line_feed(self.header_plus):
             return self._refuse("line feed alone in the head", data)
+        if in_head and self.refused is not None:
+            self.error = _refusal(self.refused)
+            self.completed, self.expect_continue = True, False
+            return len(data)  # whatever came of the body with the head
         if self.completed:
             # The request is complete; else waitress would continue it with the bytes of the next one.
             self.expect_continue = False
@@ -69,6 +87,23 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no 
             raise ParsingError(str(error)) from None
         if self.chunked:
             self.body_rcv = StrictChunks(self.body_rcv.getbuf(), self.adj.max_request_body_size)
+        if self._judge is not None and self.body_rcv is not None:
+            self._ask(self._judge)
+
+    def _ask(self, judge: Judge) -> None:
+        length = None if self.chunked else self.content_length
+        verdict = judge(Head(self.command, self.path, self.headers, length))
+        if isinstance(verdict, Refused):
+            self.refused = verdict
+        elif verdict is not None:
+            self.admitted = verdict
+            # waitress takes a body from its cap on as too large.
+            self.adj = SimpleNamespace(
+                max_request_header_size=self.adj.max_request_header_size,
+                max_request_body_size=verdict.most_bytes + 1,
+            )
+            # In memory: waitress would keep a body of this size in a file.
+            self.body_rcv = FixedStreamReceiver(self.content_length, OverflowableBuffer(verdict.most_bytes + 1))
 
     def _refuse(self, reason: str, data: bytes) -> int:
         self.error = BadRequest(reason)
@@ -141,6 +176,12 @@ class StrictChunks:
         field = HEADER_FIELD_RE.fullmatch(line)
         if field is None or field["name"].upper() in _NO_TRAILERS:
             self.error = BadRequest("a trailer is invalid")
+
+
+def _refusal(refused: Refused) -> Error:
+    error = Error(refused.reason)
+    error.code, error.reason = refused.status.value, refused.status.phrase
+    return error
 
 
 def _check_head(head: bytes) -> None:

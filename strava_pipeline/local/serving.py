@@ -16,6 +16,7 @@ from waitress.server import TcpWSGIServer
 from waitress.task import WSGITask
 
 from strava_pipeline.local.framing import StrictParser
+from strava_pipeline.local.large_bodies import BUSY, Admitted, Head, LargeBodies, Refused
 from strava_pipeline.local.open_files import raise_file_limit
 
 CONNECTIONS = 4000
@@ -29,6 +30,8 @@ REQUEST_SECONDS = 10
 CLEANUP_SECONDS = 2
 HEADER_CAP_BYTES = 16 * 1024
 BODY_CAP_BYTES = 64 * 1024
+# Of a large body that is read at once: with waitress' 8 KiB, the event loop would turn 512 times for 4 MiB.
+LARGE_READ_BYTES = 256 * 1024
 # In the environment of a request: when it was complete, and began to wait for a thread (monotonic clock, s).
 COMPLETE_AT = "strava_pipeline.complete_at"
 
@@ -40,10 +43,12 @@ def serve_until_signalled(
     threads: int,
     on_listening: Callable[[str], None],
     keep_proxy_headers: bool = False,
+    large_bodies: LargeBodies | None = None,
 ) -> None:
     """Serve ``app`` until SIGTERM, SIGINT or SIGHUP; ``on_listening`` is called with the URL.
 
-    ``X-Forwarded-For`` and similar headers reach the app only with ``keep_proxy_headers``.
+    ``X-Forwarded-For`` and similar headers reach the app only with ``keep_proxy_headers``. ``large_bodies`` says which
+    requests may have more than :data:`BODY_CAP_BYTES`, and take longer than :data:`REQUEST_SECONDS`.
     """
     with _interrupt_on_signals(), contextlib.suppress(KeyboardInterrupt):
         server = _create_server(
@@ -53,6 +58,7 @@ def serve_until_signalled(
             connections=raise_file_limit(CONNECTIONS, OTHER_FILES),
             clear_untrusted_proxy_headers=not keep_proxy_headers,
         )
+        server.large_bodies = large_bodies
         host, port = listener.getsockname()[:2]
         on_listening(f"http://{host}:{port}")
         server.run()
@@ -84,8 +90,18 @@ class _Task(WSGITask):  # type: ignore[misc]  # waitress has no types
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
-    parser_class = StrictParser
     task_class = _Task
+
+    def parser_class(self, adj: Any) -> StrictParser:
+        """Make the parser of the next request, as waitress calls it."""
+        server: _Server = self.server
+        return StrictParser(adj, server.judge)
+
+    def recv(self, most: int) -> bytes:
+        """Receive at most so many bytes, more of a large body."""
+        is_large = self.request is not None and self.request.admitted is not None
+        received: bytes = super().recv(max(most, LARGE_READ_BYTES) if is_large else most)
+        return received
 
     def writable(self) -> bool:
         """Whether this connection has something to send, and no thread is sending it.
@@ -104,6 +120,24 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
 class _Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
     channel_class = _Channel
+    large_bodies: LargeBodies | None = None
+
+    def judge(self, head: Head) -> Admitted | Refused | None:
+        """Judge a request by its head; a large body waits until there is room for it beside the others."""
+        if self.large_bodies is None:
+            return None
+        verdict = self.large_bodies.judge(head)
+        if not isinstance(verdict, Admitted):
+            return verdict
+        # Looked up, not counted: a connection can end at any moment, by this thread or another one.
+        purposes = [
+            request.admitted.purpose
+            for channel in [*self.active_channels.values()]
+            for request in [channel.request, *channel.requests]
+            if request is not None and request.admitted is not None
+        ]
+        is_busy = len(purposes) >= self.large_bodies.most_at_once or verdict.purpose in purposes
+        return BUSY if is_busy else verdict
 
     def leave_loop(self) -> None:
         """Let :meth:`run` return in the thread that called it."""
@@ -115,8 +149,13 @@ class _Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
         super().maintenance(now)
         for channel in self.active_channels.values():
             request = channel.request
-            if request is not None and now - request.began_at > REQUEST_SECONDS and not channel.requests:
+            if request is not None and not channel.requests and now - request.began_at > _seconds_for(request):
                 channel.will_close = True
+
+
+def _seconds_for(request: StrictParser) -> float:
+    """How long a request may take to arrive."""
+    return REQUEST_SECONDS if request.admitted is None else request.admitted.seconds
 
 
 def _create_server(

@@ -51,6 +51,8 @@ def service_environment(settings: Settings) -> dict[str, str]:
     }
     if settings.lake_url is not None and ":" not in settings.lake_url:
         found["STRAVA_LAKE_URL"] = str(Path(settings.lake_url).expanduser().absolute())
+    if settings.upload_url is not None and ":" not in settings.upload_url:
+        found["STRAVA_UPLOAD_URL"] = str(Path(settings.upload_url).expanduser().absolute())
     if settings.ca_bundle is not None:
         found["STRAVA_CA_BUNDLE"] = str(settings.ca_bundle)
     for name, text in os.environ.items():

@@ -1,4 +1,4 @@
-"""Brings erasures to their end: deletes the data of athletes whose erasure was decided, from tables and lake.
+"""Brings erasures to their end: deletes the data of athletes whose erasure was decided, from tables, lake and uploads.
 
 The command does so at once. Otherwise the bridge's thread begins within seconds, and a run of upkeep where no bridge is
 at work. Any of them goes on where another one stopped or died.
@@ -41,7 +41,7 @@ def finish_erasure(
     note_departure(settings, athlete_id, mark.begun_at, Extent.ERASED)
     done = delete_rows(engine, mark, go_on)
     if done.is_whole:
-        end_erasure(engine, mark, partial(_clear_lake, settings, athlete_id))
+        end_erasure(engine, mark, partial(_clear_files, settings, athlete_id))
     return done.deleted
 
 
@@ -81,7 +81,9 @@ def _try_to_finish(settings: Settings, engine: Engine, athlete_id: int, go_on: C
             log.warning("the data of athlete %d are not all deleted yet, which is tried again: %s", athlete_id, told)
 
 
-def _clear_lake(settings: Settings, athlete_id: int) -> None:
+def _clear_files(settings: Settings, athlete_id: int) -> None:
     from strava_pipeline.warehouse.lake_files import erase_athlete_points  # noqa: PLC0415  slow to load, rarely needed
+    from strava_pipeline.warehouse.upload_files import open_upload_files  # noqa: PLC0415  as slow to load
 
     erase_athlete_points(settings.lake_location(), athlete_id)
+    open_upload_files(settings.upload_location()).erase(athlete_id)

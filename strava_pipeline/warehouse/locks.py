@@ -36,6 +36,7 @@ class Lock(StrEnum):
     CLAIMS = "claims"  # objects are claimed, or claims taken up by their runs
     CHECKS = "checks"  # changed months are checked
     ALERTS = "alerts"  # alerts are evaluated, silenced or told
+    UPLOADS = "uploads"  # an upload by browser begins
     RIGHTS = "rights"  # logins are created, and given their rights and limits
 
 

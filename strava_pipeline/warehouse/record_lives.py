@@ -44,9 +44,11 @@ from strava_pipeline.warehouse.schema.payload_tables import payloads, tombstones
 from strava_pipeline.warehouse.schema.quota_tables import api_calls, app_status, outages, quota_windows
 from strava_pipeline.warehouse.schema.restore_tables import database_identity, restore_checks
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep, upkeep_pages
+from strava_pipeline.warehouse.schema.upload_tables import upload_links, uploads
 from strava_pipeline.warehouse.schema.wish_tables import histories, imports
 from strava_pipeline.warehouse.schema.work_tables import locks, work_leases, write_probe
 from strava_pipeline.warehouse.states import EventState
+from strava_pipeline.warehouse.uploads.rows import delete_ended
 from strava_pipeline.warehouse.work_leases import delete_ended_leases
 
 # Each batch is its own transaction: a run that dies keeps its finished batches, and nobody waits long for a lock.
@@ -132,6 +134,14 @@ LIVES: Final[Mapping[Table, Life]] = {
     locks: Life("until the next night", _at_once(delete_unused_locks)),
     work_leases: Life("until the work is done, or its process is gone", _at_once(delete_ended_leases)),
     invites: Life("until the link ends", _after(invites.c.expires_at, timedelta())),
+    upload_links: Life(
+        "until the link ends, is canceled, or the athlete is disconnected",
+        _after(upload_links.c.expires_at, timedelta()),
+    ),
+    uploads: Life(
+        "until the archive import of the file has ended, or the upload is canceled; 7 days after the last part at most",
+        _at_once(delete_ended),
+    ),
     delivery_counts: Life("35 days", _after(delivery_counts.c.slot, DELIVERIES_KEPT)),
     upkeep: Life(_WITH_THE_ATHLETE + "; one row for each thing that is compared"),
     upkeep_pages: Life("until the history is listed to its end, 7 days at most"),

@@ -301,6 +301,13 @@ class ArchiveState(StrEnum):
     UNDONE = "undone"
 
 
+class UploadState(StrEnum):
+    """The course of an upload by browser. OPEN: parts of it are to come. HANDED_IN: an archive import reads it."""
+
+    OPEN = "open"
+    HANDED_IN = "handed_in"
+
+
 class StreamSource(StrEnum):
     """Where an activity's samples come from: Strava's API, or a file that was handed in."""
 

@@ -24,6 +24,7 @@ from strava_pipeline.warehouse.schema.history_tables import job_progress
 from strava_pipeline.warehouse.schema.notification_tables import confirmation_mails, notifications
 from strava_pipeline.warehouse.schema.quota_tables import api_calls, quota_windows
 from strava_pipeline.warehouse.schema.tables import metadata
+from strava_pipeline.warehouse.schema.upload_tables import upload_links, uploads
 from strava_pipeline.warehouse.schema.work_tables import locks, work_leases
 
 DOCS = Path(__file__).parents[2] / "docs/storage.md"
@@ -91,6 +92,15 @@ def counted(at: datetime, number: int) -> dict[str, Any]:
     return {"slot": at, "outcome": "stored", "reason": "", "bridge": str(number), "deliveries": 1, "slowest_ms": 5}
 
 
+def upload_link(at: datetime, number: int) -> dict[str, Any]:
+    return {"athlete_id": 1, "secret_hash": str(number), "proof": "p", "expires_at": at}
+
+
+def upload(at: datetime, number: int) -> dict[str, Any]:
+    told = {"athlete_id": number, "name": "a.zip", "size_bytes": 2, "ends_hash": "h", "received_bytes": 1}
+    return told | {"state": "open", "alive_at": at}
+
+
 # By table: a row of a time, and how long after it the row is kept.
 EXAMPLES: dict[Table, tuple[Callable[[datetime, int], dict[str, Any]], timedelta]] = {
     api_calls: (call, 35 * DAY),
@@ -107,9 +117,11 @@ EXAMPLES: dict[Table, tuple[Callable[[datetime, int], dict[str, Any]], timedelta
     failed_runs: (failed_run, 30 * DAY),
     heartbeats: (beat, DAY),
     delivery_counts: (counted, 35 * DAY),
+    upload_links: (upload_link, timedelta()),
+    uploads: (upload, 7 * DAY),
 }
 # They hold few rows at any time, and are read whole.
-SMALL = {oauth_states, operator_sessions, work_leases, locks, alert_silences, heartbeats}
+SMALL = {oauth_states, operator_sessions, work_leases, locks, alert_silences, heartbeats, uploads}
 
 
 def fill(engine: Engine, table: Table, *ages: timedelta) -> None:

@@ -64,9 +64,13 @@ def _remove_activities(context: dg.OpExecutionContext, warehouse: WarehouseResou
 
 
 def _remove_records(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
+    from strava_pipeline.warehouse.upload_files import tidy_uploads  # noqa: PLC0415  slow to load, only needed here
+
     settings = warehouse.load_settings()
     with translate_faults(attempts_of(context)):
         removed = remove_old_records(warehouse.engine)
+        if files := tidy_uploads(warehouse.engine, settings.upload_location()):
+            removed["files of uploads"] = files
         if keep := settings.audit_retention_days:
             removed |= remove_old_audits(warehouse.engine, timedelta(days=keep))
         if keep := settings.inbox_retention_days:

@@ -24,6 +24,8 @@ from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import ENDED_STATES, DagsterTask, EventState
 from strava_pipeline.warehouse.tokens.token_store import erase_tokens, patient_transaction
+from strava_pipeline.warehouse.uploads.links import end_links
+from strava_pipeline.warehouse.uploads.rows import end_uploads
 
 DROPPED = "dropped: the athlete has disconnected"
 # An erasure and a write can deadlock. An erasure that Postgres aborts is tried again.
@@ -87,6 +89,9 @@ def begin_erasure_within(
     task = DagsterTask.ERASE if deletes_data else DagsterTask.UNREGISTER
     connection.execute(update(users).where(users.c.athlete_id == athlete_id).values(dagster_task=task))
     erase_address(connection, athlete_id)
+    end_links(connection, athlete_id)
+    # Without its row nothing more comes of an upload; its file goes with the erasure, or with the next tidying.
+    end_uploads(connection, athlete_id)
     extent = "data to be deleted" if deletes_data else "data kept"
     note_action(
         connection, actor, "disconnect", f"athlete {athlete_id}", detail=f"{cause}; {events} events dropped; {extent}"
