@@ -26,6 +26,7 @@ from strava_pipeline.notifications.addresses import checked_address
 from strava_pipeline.notifications.confirmation_mail import compose_confirmation
 from strava_pipeline.notifications.envelope import Envelope
 from strava_pipeline.notifications.gallery import gallery
+from strava_pipeline.notifications.history_mail import compose_history
 from strava_pipeline.notifications.mail_links import (
     ReconnectLink,
     confirm_url,
@@ -44,7 +45,7 @@ from strava_pipeline.warehouse.activities.stream_store import StoredStreams, loa
 from strava_pipeline.warehouse.analysis.ride_facts import RideFacts, ride_facts
 from strava_pipeline.warehouse.analysis.ride_parts import Ride
 from strava_pipeline.warehouse.kept import EVERYTHING, Kept
-from strava_pipeline.warehouse.mail import mail_queue, reconnect
+from strava_pipeline.warehouse.mail import history, mail_queue, reconnect
 from strava_pipeline.warehouse.mail.confirmation_limits import Ask, refusal_reason
 from strava_pipeline.warehouse.mail.consent import CONFIRM_WITHIN, Consent, address_of, consent_of
 from strava_pipeline.warehouse.mail.mail_queue import ClaimedMail
@@ -55,6 +56,12 @@ from strava_pipeline.warehouse.tokens.grants import grant_of
 MOST_AT_ONCE = 50
 # Characters. A header with this URL and a token must fit into one line of at most 998 octets.
 LONGEST_BRIDGE_URL = 700
+# For how long it is tried to send a mail; a ride summary as long as STRAVA_MAIL_MAX_AGE_HOURS says.
+WORTH_SENDING = {
+    MailKind.CONFIRMATION: CONFIRM_WITHIN,
+    MailKind.RECONNECT: reconnect.WORTH_SENDING,
+    MailKind.HISTORY: history.WORTH_SENDING,
+}
 MAIL_IS_OFF = "mail is off: STRAVA_SMTP_URL is not set"
 
 
@@ -77,10 +84,12 @@ class MailResult:
     reason: str = ""
 
     def __str__(self) -> str:
+        number = self.claimed.import_id
         about = {
             MailKind.RIDE_SUMMARY: f"about activity {self.claimed.activity_id}",
             MailKind.CONFIRMATION: f"that asks athlete {self.claimed.athlete_id} for consent",
             MailKind.RECONNECT: f"that asks athlete {self.claimed.athlete_id} to connect again",
+            MailKind.HISTORY: f"that tells athlete {self.claimed.athlete_id} of archive import {number}",
         }
         told = f"mail {about[self.claimed.kind]}: {self.state}"
         return f"{told}, {self.reason}" if self.reason else told
@@ -131,8 +140,7 @@ def _send_one(engine: Engine, settings: Settings, claimed: ClaimedMail, kept: Ke
     except MailRefused as error:
         state, reason = MailState.FAILED, str(error)
     except (MailDelayed, ConfigurationError) as error:
-        worth_sending = {MailKind.CONFIRMATION: CONFIRM_WITHIN, MailKind.RECONNECT: reconnect.WORTH_SENDING}
-        give_up_after = worth_sending.get(claimed.kind, settings.mail_max_age)
+        give_up_after = WORTH_SENDING.get(claimed.kind, settings.mail_max_age)
         mail_queue.postpone(engine, claimed, str(error), give_up_after=give_up_after)
         return MailResult(claimed, MailState.PENDING, str(error))
     mail_queue.record_result(engine, claimed, state, reason or None)
@@ -147,6 +155,8 @@ def _written(engine: Engine, settings: Settings, claimed: ClaimedMail, kept: Kep
         raise MailDelayed(MAIL_IS_OFF) if claimed.kind is MailKind.CONFIRMATION else _NotWanted(MAIL_IS_OFF)
     if claimed.kind is MailKind.RECONNECT:
         return outbox, _reconnect(engine, outbox, claimed)
+    if claimed.import_id is not None:
+        return outbox, _history(engine, outbox, claimed, claimed.import_id)
     if claimed.activity_id is None:
         return outbox, _confirmation(engine, outbox, claimed)
     return outbox, _summary(engine, outbox, claimed, claimed.activity_id, settings.mail_max_age, kept)
@@ -184,6 +194,19 @@ def _reconnect(engine: Engine, outbox: Outbox, claimed: ClaimedMail) -> EmailMes
     with _writing():
         envelope = _envelope(outbox, claimed, consent, f"reconnect-{claimed.id}")
         return compose_reconnect(reconnect_url(outbox.bridge_url, outbox.keyring, link), envelope)
+
+
+def _history(engine: Engine, outbox: Outbox, claimed: ClaimedMail, import_id: int) -> EmailMessage:
+    """The mail that an archive was imported, unless that was undone since, or no mails are wanted any more."""
+    with engine.connect() as connection:
+        told = history.imported_history(connection, import_id)
+        consent, why_not = address_of(connection, claimed.athlete_id)
+    if consent is None:
+        raise _NotWanted(why_not)
+    if told is None:
+        raise _NotWanted("the archive import was undone")
+    with _writing():
+        return compose_history(told, outbox.bridge_url, _envelope(outbox, claimed, consent, f"history-{import_id}"))
 
 
 def _summary(

@@ -1,4 +1,4 @@
-"""Brings erasures to their end: deletes the data of athletes whose erasure was decided, from tables, lake and uploads.
+"""Brings erasures to their end: deletes the data of athletes whose erasure was decided, from tables and files.
 
 The command does so at once. Otherwise the bridge's thread begins within seconds, and a run of upkeep where no bridge is
 at work. Any of them goes on where another one stopped or died.
@@ -16,6 +16,7 @@ from strava_pipeline.errors import DatabaseTooSlow, DatabaseUnavailable, StravaP
 from strava_pipeline.log_context import log_ids
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
+from strava_pipeline.sync.files_folder import erase_folder
 from strava_pipeline.warehouse.athletes.row_deletion import delete_rows, end_erasure
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.erasure_list import Extent, note_departure
@@ -87,3 +88,4 @@ def _clear_files(settings: Settings, athlete_id: int) -> None:
 
     erase_athlete_points(settings.lake_location(), athlete_id)
     open_upload_files(settings.upload_location()).erase(athlete_id)
+    erase_folder(settings, athlete_id)

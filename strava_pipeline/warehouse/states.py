@@ -84,11 +84,16 @@ class ErrorClass(StrEnum):
 
 
 class MailKind(StrEnum):
-    """The kind of a mail: about a new activity, asking for confirmation of an address, or to connect again."""
+    """The kind of a mail.
+
+    It is about a new activity, asks for confirmation of an address, or to connect again, or tells that an archive has
+    been imported.
+    """
 
     RIDE_SUMMARY = "ride_summary"
     CONFIRMATION = "confirmation"
     RECONNECT = "reconnect"
+    HISTORY = "history"
 
 
 class MailState(StrEnum):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from strava_pipeline.errors import DatabaseTooSlow, DatabaseUnavailable
+from strava_pipeline.errors import ConfigurationError, DatabaseTooSlow, DatabaseUnavailable
 from strava_pipeline.keyring import Keyring
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.sync import erasing
@@ -48,6 +48,20 @@ def test_rows_and_files_go_before_the_mark(settings: Settings, engine: Engine) -
     assert not folder(settings, RIDER).exists()
     assert (data_of(engine, RIDER), waiting(engine)) == ({}, [OTHER])
     assert finish_erasure(settings, engine, RIDER) == 0
+
+
+def test_files_that_were_dropped_go_with_the_athlete(settings: Settings, engine: Engine, tmp_path: Path) -> None:
+    for athlete in (RIDER, OTHER):
+        (tmp_path / "drop" / str(athlete) / "done").mkdir(parents=True)
+        (tmp_path / "drop" / str(athlete) / "done" / "ride.fit").write_bytes(b"content")
+    watching = settings.model_copy(update={"files_folder": tmp_path / "drop"})
+    finish_erasure(watching, engine, RIDER)
+    assert [path.name for path in (tmp_path / "drop").iterdir()] == [str(OTHER)]
+    # What cannot be reached here has to be deleted elsewhere: the erasure is not over.
+    away = settings.model_copy(update={"files_folder": tmp_path / "away"})
+    with pytest.raises(ConfigurationError):
+        finish_erasure(away, engine, OTHER)
+    assert waiting(engine) == [OTHER]
 
 
 def test_without_time_it_stops_and_goes_on_later(settings: Settings, engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""The queue of mails to athletes, about activities or asking for something: one row each, claimed to be sent.
+"""The queue of mails to athletes, who are told or asked something: one row each, claimed to be sent.
 
 ::
 
@@ -38,8 +38,8 @@ WAITS = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15), time
 class ClaimedMail:
     """A mail that only this process may send now; ``attempt`` counts from 1, times are UTC.
 
-    ``activity_id`` is ``None`` but for a ride summary. ``event_ids``: the events that told of its activity's creation,
-    as long as they are kept.
+    ``activity_id`` is ``None`` but for a ride summary, ``import_id`` but for a history. ``event_ids``: the events that
+    told of its activity's creation, as long as they are kept.
     """
 
     id: int
@@ -50,6 +50,7 @@ class ClaimedMail:
     created_at: datetime
     claimed_at: datetime
     event_ids: tuple[int, ...] = ()
+    import_id: int | None = None
 
     @property
     def log_ids(self) -> LogIds:
@@ -151,6 +152,7 @@ def claim_next(engine: Engine) -> ClaimedMail | None:
         row.created_at,
         row.claimed_at,
         tuple(row.event_ids or ()),
+        row.import_id,
     )
 
 

@@ -12,6 +12,7 @@ from strava_pipeline.warehouse.states import ENDED_MAIL_STATES, MailKind, MailSt
 
 _IS_PENDING = f"state = '{MailState.PENDING}'"
 _IS_RIDE_SUMMARY = f"kind = '{MailKind.RIDE_SUMMARY}'"
+_IS_HISTORY = f"kind = '{MailKind.HISTORY}'"
 
 
 def _one_pending(name: str, kind: MailKind) -> Index:
@@ -27,7 +28,7 @@ notifications = Table(
     columns.text(
         "kind",
         "ride_summary; confirmation: asks the owner of an address whether mails may go there; reconnect: asks an"
-        " athlete whose grant has ended to connect again",
+        " athlete whose grant has ended to connect again; history: an archive of theirs was imported",
         required=True,
     ),
     columns.bigint("athlete_id", "whose activity, address or grant, and to whom the mail goes", required=True),
@@ -40,17 +41,21 @@ notifications = Table(
         UTC_TIME,
         nullable=False,
         server_default=database_time(),
-        comment="when the activity had been stored, the address was given, or the grant was found to have ended (UTC)",
+        comment="when the activity had been stored, the address was given, the grant was found to have ended, or the"
+        " archive had been imported (UTC)",
     ),
     columns.instant("finished_at", "when it was sent, or given up (UTC)"),
     columns.is_counted(),
+    columns.bigint("import_id", "number of the archive import of a history"),
     UniqueConstraint("activity_id", "kind"),
     CheckConstraint(f"({_IS_RIDE_SUMMARY}) = (activity_id IS NOT NULL)", name="activity"),
+    CheckConstraint(f"({_IS_HISTORY}) = (import_id IS NOT NULL)", name="import"),
     only("state", MailState),
     CheckConstraint(f"({_IS_PENDING}) = (next_try_at IS NOT NULL)", name="due"),
     Index("ix_notifications_due", "next_try_at", postgresql_where=text(_IS_PENDING)),
     _one_pending("ix_notifications_asking", MailKind.CONFIRMATION),
     _one_pending("ix_notifications_reconnect", MailKind.RECONNECT),
+    Index("uq_notifications_history", "import_id", unique=True, postgresql_where=text(_IS_HISTORY)),
     Index(None, "athlete_id"),
     Index(None, "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     Index(
