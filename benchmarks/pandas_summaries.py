@@ -11,7 +11,7 @@ import pandas as pd
 from sqlalchemy import Engine, Table, text
 
 from strava_pipeline.strava.mapping.activity import digest
-from strava_pipeline.warehouse.activities.activity_store import SUMMARIZED
+from strava_pipeline.warehouse.activities.answers import SUMMARIZED
 from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import PayloadKind

@@ -47,7 +47,8 @@ from benchmarks.processor import Cost, cost_of, server_of, server_seconds
 from benchmarks.summaries import ATHLETE, summaries
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import digest, summary_row
-from strava_pipeline.warehouse.activities.activity_store import SUMMARIZED, Payload, Unlisted, replace_span
+from strava_pipeline.warehouse.activities.activity_store import Payload, Unlisted, replace_span
+from strava_pipeline.warehouse.activities.answers import SUMMARIZED
 from strava_pipeline.warehouse.activities.summary_changes import changed_summaries
 from strava_pipeline.warehouse.bulk import append, driver_of
 from strava_pipeline.warehouse.engine import open_engine

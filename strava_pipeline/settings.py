@@ -232,6 +232,10 @@ class Settings(BaseSettings):
     retention_days: int | None = Field(
         None, ge=1, description="activities that started longer ago are deleted, and not fetched; unset: kept for good"
     )
+    retention_files: bool = Field(
+        False,
+        description="whether the same holds for what archives and files tell; otherwise only what came by the API goes",
+    )
     lake_url: LakeUrl | None = Field(
         None, description="where samples go as Parquet: a folder or an fsspec address; unset: STRAVA_HOME/lake"
     )

@@ -86,6 +86,7 @@ SUBJECTS = {
     "Files of devices": ("files_folder",),
     "What is kept, and for how long": (
         "retention_days",
+        "retention_files",
         "purge_on_deauthorization",
         "inbox_retention_days",
         "audit_retention_days",

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, settings
 from sqlalchemy import CTE, CompoundSelect, Engine, Select, Table, delete, func, literal, select, text, union_all
 
-from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES
+from strava_pipeline.warehouse.activities.deletion import DEPENDENT_TABLES
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.schema.check_tables import changed_months, month_checks
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events

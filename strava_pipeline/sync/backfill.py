@@ -75,7 +75,9 @@ def import_details(sync: SyncContext, span: Span, *, due: bool = False) -> SpanR
     """
 
     def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, str]]:
-        return outdated.without_current_detail(connection, span, only=only, due=due)
+        return outdated.without_current_detail(
+            connection, span, only=only, due=due, archive_details=sync.kept.archive_details
+        )
 
     def fetch(candidate: tuple[int, str]) -> bool:
         return _store_detail(sync, span.athlete_id, *candidate)

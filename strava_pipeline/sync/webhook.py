@@ -23,6 +23,7 @@ from strava_pipeline.warehouse.activities import activity_store, announced_chang
 from strava_pipeline.warehouse.activities.activity_store import Payload
 from strava_pipeline.warehouse.activities.summary_changes import Listed, fitting_digest
 from strava_pipeline.warehouse.activities.tombstones import add_tombstones, has_tombstone, lock_activities
+from strava_pipeline.warehouse.archives.merging import delete_for_good
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.inbox.claims import Claim, check_fence, mark_done
 from strava_pipeline.warehouse.inbox.events import LISTED_DIGEST
@@ -198,7 +199,7 @@ def _delete(connection: Connection, claim: Claim, asked_at: datetime) -> datetim
     """Delete the athlete's stored activity and leave a tombstone; returns the start (UTC). Another athlete's stays."""
     start = activity_store.activity_start(connection, claim.athlete_id, claim.activity_id)
     if start is not None:
-        activity_store.delete_activities(connection, [claim.activity_id])
+        delete_for_good(connection, claim.athlete_id, [claim.activity_id])
     if activity_store.owner_of(connection, claim.activity_id) is None:
         add_tombstones(connection, claim.athlete_id, [claim.activity_id], asked_at, "deleted at Strava")
     return start

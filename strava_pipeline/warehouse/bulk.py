@@ -22,11 +22,13 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSON, dialect
 
 from strava_pipeline.warehouse.engine import driver_errors
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
-from strava_pipeline.warehouse.schema.tables import athletes
+from strava_pipeline.warehouse.schema.tables import activities, activity_streams, athletes
 
 Row = Mapping[str, Any]
 Key = tuple[Any, ...]
 STAMPS = ("fetched_at", "streams_fetched_at")
+# What was handed in is stamped with the day it tells of; of Strava's answers any is newer.
+HANDED_IN = {str(activities): " OR NOT stored.told_by_api", str(activity_streams): " OR stored.source = 'file'"}
 # Up to this many rows go as parameters: a temporary table would cost the server more, and bloat its catalog.
 FEW = 50
 
@@ -61,8 +63,12 @@ def store_under_lock(
 
 
 def store_plainly(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Insert rows, or overwrite the stored rows of their keys. The caller has checked that the athlete is connected."""
-    _write(connection, table, _by_key(table, rows), _Rule())
+    """Insert rows, or overwrite the stored rows of their keys, but for rows that are stored just so.
+
+    The caller holds a lock that keeps others from inserting rows with these keys, and has checked that the athlete is
+    connected.
+    """
+    _write(connection, table, _by_key(table, rows), _Rule(rewrite_same=False), alone=True)
 
 
 def append(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
@@ -230,8 +236,9 @@ def _on_conflict(table: Table, columns: Sequence[str], rule: _Rule) -> Composabl
     changing = [name for name in columns if name not in keys and name not in rule.keep]
     conditions = []
     if rule.stamp is not None:
-        is_not_newer = "(stored.{field} <= excluded.{field} OR stored.{field} > ops.clock())"
-        conditions.append(SQL(is_not_newer).format(field=Identifier(rule.stamp)))
+        is_not_newer = "(stored.{field} <= excluded.{field} OR stored.{field} > ops.clock(){handed_in})"
+        handed_in = SQL(HANDED_IN.get(str(table), ""))
+        conditions.append(SQL(is_not_newer).format(field=Identifier(rule.stamp), handed_in=handed_in))
     if not rule.rewrite_same:
         compared = [table.c[name] for name in changing if name != rule.stamp]
         conditions.append(

@@ -13,12 +13,14 @@ from strava_pipeline.warehouse.states import ImportStep, UpkeepKind
 class Kept:
     """The ``steps`` of imports that are kept; whether profiles with gear, totals and zones are, and training loads.
 
-    A step needs the one before it, and training loads need figures.
+    A step needs the one before it, and training loads need figures. ``archive_details``: whether details are fetched of
+    activities of which an archive tells; it lacks efforts on segments and what others did.
     """
 
     steps: frozenset[ImportStep] = frozenset(ImportStep)
     profiles: bool = True
     loads: bool = True
+    archive_details: bool = False
 
     def of_steps(self, steps: Iterable[ImportStep]) -> tuple[ImportStep, ...]:
         """Return those of the steps that are kept, in the order of an import."""

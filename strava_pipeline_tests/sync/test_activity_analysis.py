@@ -16,7 +16,7 @@ from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.sync import activity_analysis
 from strava_pipeline.sync.activity_analysis import ROUTE_COLUMNS, analyse_stored, athlete_of
 from strava_pipeline.sync.backfill import NotAnalysed, analyse_span
-from strava_pipeline.warehouse.activities import activity_store as store
+from strava_pipeline.warehouse.activities.deletion import delete_activities
 from strava_pipeline.warehouse.activities.stream_store import store_streams
 from strava_pipeline.warehouse.analysis.analyses import not_analysed
 from strava_pipeline.warehouse.bulk import store_newer
@@ -200,7 +200,7 @@ def test_a_route_outlives_the_activity_that_was_the_first_on_it(engine: Engine) 
         add(engine, number, ride())
         analysed(engine, number)
     with engine.begin() as connection:
-        store.delete_activities(connection, [1])
+        delete_activities(connection, [1])
     add(engine, 3, ride(back=True))
     analysed(engine, 3)
     (row,) = rows(engine, route_matches, 3)
@@ -221,7 +221,7 @@ def test_records_follow_what_is_stored(engine: Engine) -> None:
 
     assert holder() == 2
     with engine.begin() as connection:
-        store.delete_activities(connection, [2])
+        delete_activities(connection, [2])
     assert holder() == 1
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, delete, insert, select, update
 
 from strava_pipeline.sync.training_load import update_training_load
-from strava_pipeline.warehouse.activities.activity_store import delete_activities
+from strava_pipeline.warehouse.activities.deletion import delete_activities
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses, training_load
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline_tests.strava_stand_in import RIDER

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, select, update
 
 from strava_pipeline.sync import training_load as computing
 from strava_pipeline.sync.upkeep import Worked
-from strava_pipeline.warehouse.activities.activity_store import delete_activities
+from strava_pipeline.warehouse.activities.deletion import delete_activities
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses, training_load
 from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep

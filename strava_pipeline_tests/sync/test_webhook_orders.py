@@ -14,7 +14,7 @@ from sqlalchemy import Engine, Table, update
 from strava_pipeline.errors import FencedOut, RetriableStravaError
 from strava_pipeline.months import Span
 from strava_pipeline.sync.webhook import NotThereYet, sync_activity
-from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES
+from strava_pipeline.warehouse.activities.deletion import DEPENDENT_TABLES
 from strava_pipeline.warehouse.inbox.claims import Claim, claim_objects, refresh_claim
 from strava_pipeline.warehouse.inbox.events import NewEvent, add_events
 from strava_pipeline.warehouse.inbox.waits import wait_to_appear

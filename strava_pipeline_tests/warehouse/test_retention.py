@@ -13,7 +13,7 @@ from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.months import Span
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse import retention
-from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES
+from strava_pipeline.warehouse.activities.deletion import DEPENDENT_TABLES
 from strava_pipeline.warehouse.lake import write_month
 from strava_pipeline.warehouse.lake_files import months_before
 from strava_pipeline.warehouse.retention import (

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import Connection, Engine, delete, insert, select
 
 from strava_pipeline.strava.mapping.activity import detail_rows
-from strava_pipeline.warehouse.activities.activity_store import delete_activities, store_parts
+from strava_pipeline.warehouse.activities.activity_store import store_parts
+from strava_pipeline.warehouse.activities.deletion import delete_activities
 from strava_pipeline.warehouse.bulk import store_changed
 from strava_pipeline.warehouse.schema.tables import activities, segment_efforts, segments
 from strava_pipeline.warehouse.shared_segments import delete_segments_of_nobody

@@ -53,7 +53,7 @@ def _remove_activities(context: dg.OpExecutionContext, warehouse: WarehouseResou
     from strava_pipeline.warehouse.lake_files import months_before  # noqa: PLC0415  slow to load, only needed here
 
     with translate_faults(attempts_of(context)):
-        removed = remove_activities_before(warehouse.engine, moment)
+        removed = remove_activities_before(warehouse.engine, moment, handed_in=settings.retention_files)
         months = sum(
             write_lake_month(warehouse.engine, settings, span).written
             for span in months_before(settings.lake_location(), moment)

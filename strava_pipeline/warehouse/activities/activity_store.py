@@ -14,25 +14,18 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, se
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.months import Span, add_months
 from strava_pipeline.strava.mapping.activity import DetailRows, as_json, recording_told
+from strava_pipeline.warehouse.activities.answers import SUMMARIZED
 from strava_pipeline.warehouse.activities.changed_months import mark_changed
+from strava_pipeline.warehouse.activities.deletion import delete_activities
 from strava_pipeline.warehouse.activities.lake_months import mark_outdated, months_of_samples
-from strava_pipeline.warehouse.activities.tombstones import add_tombstones, lock_activities, reject_deleted
-from strava_pipeline.warehouse.archives.files import delete_bytes_of_nobody
+from strava_pipeline.warehouse.activities.tombstones import UNLISTED, add_tombstones, lock_activities, reject_deleted
+from strava_pipeline.warehouse.archives.merging import merge_told
 from strava_pipeline.warehouse.athletes.profiles import store_gear
 from strava_pipeline.warehouse.bulk import replace_parts, store_changed, store_newer, store_under_lock
 from strava_pipeline.warehouse.engine import now, plan_for_now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.analysis_tables import ANALYSIS_TABLES
-from strava_pipeline.warehouse.schema.archive_tables import (
-    archive_figures,
-    archive_files,
-    archive_rows,
-    recording_bytes,
-    recording_channels,
-    recordings,
-)
 from strava_pipeline.warehouse.schema.columns import any_of, database_time, is_not_newer
-from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import (
@@ -49,23 +42,6 @@ from strava_pipeline.warehouse.shared_segments import delete_segments_of_nobody,
 from strava_pipeline.warehouse.states import EventState, ImportStep, PayloadKind
 
 Row = dict[str, Any]
-SUMMARIZED = 2
-DEPENDENT_TABLES = (
-    laps,
-    splits,
-    best_efforts,
-    segment_efforts,
-    photos,
-    activity_streams,
-    *ANALYSIS_TABLES,
-    payloads,
-    put_aside,
-    archive_rows,
-    archive_files,
-    archive_figures,
-    recordings,
-    recording_channels,
-)
 # Guard against an answer that wrongly lists next to nothing.
 MASS_DELETE_FROM = 10
 MASS_DELETE_SHARE = 0.5
@@ -136,6 +112,17 @@ def in_span(span: Span) -> ColumnElement[bool]:
     )
 
 
+def _should_be_listed(span: Span, asked_at: datetime) -> ColumnElement[bool]:
+    """Select the activities of a span of which nothing tells but the API, as asked no later than ``asked_at`` (UTC)."""
+    return and_(
+        in_span(span),
+        is_not_newer(activities.c.fetched_at, asked_at),
+        activities.c.told_by_api,
+        activities.c.archive_taken_at.is_(None),
+        activities.c.file_taken_at.is_(None),
+    )
+
+
 def replace_span(
     connection: Connection,
     span: Span,
@@ -146,7 +133,7 @@ def replace_span(
     asked_at: datetime,
     unlisted: Unlisted,
 ) -> Replaced:
-    """Replace the stored activities of a span by ``rows``.
+    """Replace the stored activities of a span by ``rows``; those that an archive or a file tells stay in any case.
 
     ``listed``: all ids that Strava listed; they are not deleted even if they start elsewhere or did not map.
     Activities stored after ``asked_at`` (UTC) stay, and so do all if unlisted ones are kept, or if ``asked_at`` lies
@@ -155,7 +142,7 @@ def replace_span(
     """
     plan_for_now(connection)
     lock_activities(connection, span.athlete_id)
-    stored = select(activities.c.id).where(in_span(span), is_not_newer(activities.c.fetched_at, asked_at))
+    stored = select(activities.c.id).where(_should_be_listed(span, asked_at))
     present = set(connection.execute(stored.with_for_update()).scalars())
     keeps_all = unlisted is Unlisted.KEEP or asked_at > now(connection)
     gone = set() if keeps_all else present - set(listed)
@@ -166,7 +153,7 @@ def replace_span(
             f" {span.start:%Y-%m-%d} on: nothing was deleted; if that is right, run again with allow_mass_delete"
         )
     delete_activities(connection, gone)
-    add_tombstones(connection, span.athlete_id, gone, asked_at, "no longer listed")
+    add_tombstones(connection, span.athlete_id, gone, asked_at, UNLISTED)
     gone_since = reject_deleted(connection, [row["id"] for row in rows], asked_at)
     kept = [row for row in rows if row["id"] not in gone_since]
     fresh = [row | {"fetched_at": asked_at, "resource_state": SUMMARIZED} for row in kept]
@@ -176,12 +163,14 @@ def replace_span(
     store_under_lock(connection, activities, fresh, keep={"resource_state"})
     listed_bodies = [payload for payload in bodies if payload.activity_id not in gone_since]
     store_payloads(connection, PayloadKind.SUMMARY, listed_bodies, asked_at)
+    around = (span.start, span.end) if gone else None
+    merge_told(connection, span.athlete_id, [row["id"] for row in fresh], around=around)
     return Replaced(len(gone), dropped)
 
 
 def count_missing(connection: Connection, span: Span, listed: Collection[int], asked_at: datetime) -> Missing:
     """Count the stored activities of a span that a listing, asked for at ``asked_at`` (UTC), should hold, and lacks."""
-    stored = select(activities.c.id).where(in_span(span), is_not_newer(activities.c.fetched_at, asked_at))
+    stored = select(activities.c.id).where(_should_be_listed(span, asked_at))
     present = set(connection.execute(stored).scalars())
     return Missing(len(present), len(present - set(listed)))
 
@@ -217,6 +206,7 @@ def store_detail(connection: Connection, rows: DetailRows, payload: Payload, ask
         return None
     store_parts(connection, payload.activity_id, rows, asked_at)
     store_payloads(connection, PayloadKind.DETAIL, [payload], asked_at)
+    merge_told(connection, payload.athlete_id, [payload.activity_id])
     return Replaced(0, dropped)
 
 
@@ -254,38 +244,6 @@ def store_payloads(connection: Connection, kind: PayloadKind, bodies: Sequence[P
     ]
     store_under_lock(connection, payloads, rows)
     mark_changed(connection, [payload.activity_id for payload in bodies])
-
-
-def delete_activities(connection: Connection, activity_ids: Collection[int]) -> dict[str, int]:
-    """Delete activities with all dependent rows, and the segments that nobody else has ridden.
-
-    Returns the number of deleted rows by table, without segments.
-    """
-    if not activity_ids:
-        return {}
-    # A transaction that adds dependent rows holds the activity's row: it is waited for before anything is deleted.
-    theirs = select(activities.c.id).where(any_of(activities.c.id, activity_ids)).order_by(activities.c.id)
-    connection.execute(theirs.with_for_update())
-    in_lake = months_of_samples(connection, activity_ids)
-    ridden = segments_ridden_in(connection, activity_ids)
-    mark_changed(connection, activity_ids)
-    files = _files_of(connection, activity_ids)
-    named = {table: table.c.activity_id for table in DEPENDENT_TABLES} | {activities: activities.c.id}
-    deleted = {
-        table.fullname: connection.execute(delete(table).where(any_of(activity_id, activity_ids))).rowcount
-        for table, activity_id in named.items()
-    }
-    deleted[recording_bytes.fullname] = delete_bytes_of_nobody(connection, files)
-    mark_outdated(connection, in_lake)
-    delete_segments_of_nobody(connection, ridden)
-    return deleted
-
-
-def _files_of(connection: Connection, activity_ids: Collection[int]) -> set[tuple[int, int]]:
-    """Athlete and recording of the files of these activities."""
-    files = archive_files.c["athlete_id", "recording_id"]
-    query = select(*files).where(any_of(archive_files.c.activity_id, activity_ids))
-    return {(row.athlete_id, row.recording_id) for row in connection.execute(query)}
 
 
 def owner_of(connection: Connection, activity_id: int) -> int | None:

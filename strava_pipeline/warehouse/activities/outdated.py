@@ -32,9 +32,12 @@ class OldDetail:
     fetched_at: datetime
 
 
-def lacks_detail(summary: NamedFromClause[Any], detail: NamedFromClause[Any]) -> ColumnElement[bool]:
+def lacks_detail(
+    summary: NamedFromClause[Any], detail: NamedFromClause[Any], *, archive_details: bool = False
+) -> ColumnElement[bool]:
     """The condition that a listed activity has no detail, or one that its listing shows to be out of date.
 
+    One of which an archive tells needs no detail, unless ``archive_details``.
     ``summary`` and ``detail``: aliases of ``payloads``, the latter by outer join. A detail that was asked for after the
     listing, and differs from it, knows better; the next listing tells. One that lies ahead was asked for before the
     database's clock was set back, and knows nothing better.
@@ -42,22 +45,26 @@ def lacks_detail(summary: NamedFromClause[Any], detail: NamedFromClause[Any]) ->
     differs = detail.c.digest.is_distinct_from(summary.c.digest)
     is_ahead = detail.c.fetched_at > database_time()
     is_outdated = and_(differs, or_(detail.c.fetched_at < summary.c.fetched_at, is_ahead))
-    return and_(summary.c.activity_id.is_not(None), or_(detail.c.activity_id.is_(None), is_outdated))
+    is_missing = detail.c.activity_id.is_(None)
+    if not archive_details:
+        is_missing = and_(is_missing, activities.c.archive_taken_at.is_(None))
+    return and_(summary.c.activity_id.is_not(None), or_(is_missing, is_outdated))
 
 
 def without_current_detail(
-    connection: Connection, span: Span, *, only: int | None = None, due: bool = False
+    connection: Connection, span: Span, *, only: int | None = None, due: bool = False, archive_details: bool = False
 ) -> list[tuple[int, str]]:
     """Ids of a span's activities whose detail is missing or out of date, newest first, with the summary's digest.
 
-    ``only``: consider this activity alone; ``due``: leave out those in quarantine that are not to be tried again yet.
+    ``only``: consider this activity alone; ``due``: leave out those in quarantine that are not to be tried again yet;
+    ``archive_details``: those of which an archive tells need a detail, too.
     """
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
     query = (
         select(activities.c.id, summary.c.digest)
         .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
         .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
-        .where(in_span(span), lacks_detail(summary, detail))
+        .where(in_span(span), lacks_detail(summary, detail, archive_details=archive_details))
         .where(*_only(only), *_due(ImportStep.DETAIL, due=due))
         .order_by(activities.c.start_date.desc())
     )

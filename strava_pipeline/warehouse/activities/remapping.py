@@ -5,19 +5,21 @@ Needed when the mapping changes: a column is new, or a field was read wrongly.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Engine, exists, or_, select, update
+from sqlalchemy import Connection, Engine, exists, or_, select, tuple_, update
 
-from strava_pipeline.errors import NeedsReauthorization, RejectedRequest
-from strava_pipeline.strava.mapping.activity import COUNTERS, DetailRows, detail_rows, summary_row
-from strava_pipeline.warehouse.activities.activity_store import SUMMARIZED, store_parts
+from strava_pipeline.errors import NeedsReauthorization
+from strava_pipeline.warehouse.activities.activity_store import store_parts
+from strava_pipeline.warehouse.activities.answers import load_answers
 from strava_pipeline.warehouse.activities.changed_months import mark_changed
 from strava_pipeline.warehouse.activities.lake_months import mark_outdated, months_of_samples
+from strava_pipeline.warehouse.activities.tombstones import lock_activities
+from strava_pipeline.warehouse.archives.merging import merge
 from strava_pipeline.warehouse.bulk import store_changed
 from strava_pipeline.warehouse.engine import retry_transaction
 from strava_pipeline.warehouse.kept import EVERYTHING, Kept
@@ -25,7 +27,7 @@ from strava_pipeline.warehouse.schema.columns import any_of, database_time
 from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
-from strava_pipeline.warehouse.states import GrantState, PayloadKind
+from strava_pipeline.warehouse.states import GrantState
 
 BATCH = 200
 Row = dict[str, Any]
@@ -40,29 +42,7 @@ class Remapped:
     odd: dict[int, str]
 
 
-@dataclass(frozen=True)
-class _Answers:
-    """The stored answers about one activity, mapped."""
-
-    summary: Row | None
-    detail: tuple[DetailRows, datetime] | None
-    newest: str
-    same_digest: bool
-    fetched_at: datetime
-
-    def row(self) -> Row:
-        """The row of ``activities``: the later answer's columns on top of the earlier one's.
-
-        While both have one digest the detail knows better (of some rides the length), except for the counters.
-        """
-        if self.detail is None:
-            return (self.summary or {}) | {"resource_state": SUMMARIZED}
-        detail = self.detail[0].activity
-        if self.summary is None or self.newest == PayloadKind.DETAIL:
-            return (self.summary or {}) | detail
-        if self.same_digest:
-            return detail | {name: self.summary[name] for name in COUNTERS}
-        return detail | self.summary
+_Merging = tuple[tuple[int, int], Remapped]
 
 
 def remap(
@@ -76,7 +56,8 @@ def remap(
     """Rebuild every activity that was not re-mapped since ``before`` (UTC), each batch committed before the next.
 
     Called again with one ``before``, it goes on where it was interrupted. Rows that would not change are not written.
-    An activity that does not map keeps its rows. Athletes who have disconnected are left out, and so is what is not
+    An activity that does not map keeps its rows. At the end those are merged anew of which only archives and files
+    tell. Athletes who have disconnected are left out, and so is what is not
     ``kept``.
     """
     after, again = 0, False
@@ -91,9 +72,16 @@ def remap(
             continue  # the next choice leaves out who has disconnected meanwhile
         again = False
         if done is None:
-            return
+            break
         yield done
         after = done.last_id
+    place = (0, -(2**63))
+    while True:
+        more = retry_transaction(engine, partial(_merge_next, athlete_id=athlete_id, after=place, size=batch))
+        if more is None:
+            return
+        place, merged = more
+        yield merged
 
 
 def _remap_batch(
@@ -104,18 +92,17 @@ def _remap_batch(
         return None
     # Locked first: nobody stores or deletes these activities from here on, so the payloads read next are the newest.
     a = activities.c
+    owners = _lock_handed_in(connection, ids)
     locked = select(a.id, a.fetched_at, a.start_date).where(any_of(a.id, ids))
     known = {row.id: row for row in connection.execute(locked.order_by(a.id).with_for_update())}
-    stored = (
-        select(payloads).where(any_of(payloads.c.activity_id, ids)).order_by(payloads.c.fetched_at).with_for_update()
-    )
-    found, odd = _map(connection.execute(stored).mappings().all())
-    rows = {activity_id: answers.row() for activity_id, answers in found.items()}
+    found, odd = load_answers(connection, ids, lock=True)
+    merged = {each: owners[each] for each in found if each in owners}
+    rows = {activity_id: answers.row() for activity_id, answers in found.items() if activity_id not in merged}
     moved = [each for each in rows if each in known and rows[each]["start_date"] != known[each].start_date]
     mark_changed(connection, found)  # the months of before
     in_lake = months_of_samples(connection, moved)
     detailed = {activity_id: answers for activity_id, answers in found.items() if answers.detail is not None}
-    for activity_ids in (detailed.keys(), found.keys() - detailed.keys()):
+    for activity_ids in (rows.keys() & detailed.keys(), rows.keys() - detailed.keys()):
         # Two lots, since all rows of one call have the same columns.
         stamped = [rows[each] | {"fetched_at": known.get(each, found[each]).fetched_at} for each in activity_ids]
         store_changed(connection, activities, stamped)
@@ -125,8 +112,39 @@ def _remap_batch(
             store_parts(connection, activity_id, kept.of_detail(rows_of_detail), asked_at)
     mark_changed(connection, found)
     mark_outdated(connection, in_lake | months_of_samples(connection, moved))
+    for owner in sorted(set(merged.values())):
+        merge(connection, owner, [each for each in merged if merged[each] == owner])
     connection.execute(update(payloads).where(any_of(payloads.c.activity_id, found)).values(mapped_at=database_time()))
     return Remapped(ids[-1], len(found), odd)
+
+
+def _lock_handed_in(connection: Connection, activity_ids: Collection[int]) -> dict[int, int]:
+    """Lock the athletes of whose activities anything was handed in; return those by activity."""
+    a = activities.c
+    handed_in = or_(a.archive_taken_at.is_not(None), a.file_taken_at.is_not(None))
+    query = select(a.id, a.athlete_id).where(any_of(a.id, activity_ids), handed_in)
+    owners = {row.id: row.athlete_id for row in connection.execute(query)}
+    for owner in sorted(set(owners.values())):
+        lock_activities(connection, owner)
+    return owners
+
+
+def _merge_next(
+    connection: Connection, *, athlete_id: int | None, after: tuple[int, int], size: int
+) -> _Merging | None:
+    """Merge the next activities of which only archives and files tell; ``None`` if there are no more."""
+    a = activities.c
+    gone = exists().where(users.c.athlete_id == a.athlete_id, users.c.state == GrantState.REVOKED)
+    query = select(a.athlete_id, a.id).where(~a.told_by_api, ~gone, tuple_(a.athlete_id, a.id) > after)
+    if athlete_id is not None:
+        query = query.where(a.athlete_id == athlete_id)
+    found = connection.execute(query.order_by(a.athlete_id, a.id).limit(size)).all()
+    if not found:
+        return None
+    owner = found[0].athlete_id
+    theirs = [row.id for row in found if row.athlete_id == owner]
+    merge(connection, owner, theirs)
+    return (owner, theirs[-1]), Remapped(theirs[-1], len(theirs), {})
 
 
 def _next_ids(connection: Connection, before: datetime, athlete_id: int | None, after: int, size: int) -> list[int]:
@@ -142,29 +160,3 @@ def _next_ids(connection: Connection, before: datetime, athlete_id: int | None, 
     if athlete_id is not None:
         query = query.where(payloads.c.athlete_id == athlete_id)
     return list(connection.execute(query).scalars())
-
-
-def _map(stored: Sequence[Any]) -> tuple[dict[int, _Answers], dict[int, str]]:
-    """Map payloads (oldest first) to answers by activity; and, by activity, why others do not map."""
-    by_activity: dict[int, dict[str, Any]] = {}
-    for payload in stored:
-        by_activity.setdefault(payload["activity_id"], {})[payload["kind"]] = payload
-    found: dict[int, _Answers] = {}
-    odd: dict[int, str] = {}
-    for activity_id, payload_by_kind in by_activity.items():
-        try:
-            found[activity_id] = _mapped(payload_by_kind)
-        except RejectedRequest as error:
-            odd[activity_id] = str(error)
-    return found, odd
-
-
-def _mapped(payload_by_kind: Mapping[str, Any]) -> _Answers:
-    summary, detail = payload_by_kind.get(PayloadKind.SUMMARY), payload_by_kind.get(PayloadKind.DETAIL)
-    return _Answers(
-        summary=None if summary is None else summary_row(summary["athlete_id"], summary["body"]),
-        detail=None if detail is None else (detail_rows(detail["athlete_id"], detail["body"]), detail["fetched_at"]),
-        newest=list(payload_by_kind)[-1],
-        same_digest=summary is not None and detail is not None and summary["digest"] == detail["digest"],
-        fetched_at=max(payload["fetched_at"] for payload in payload_by_kind.values()),
-    )

@@ -12,10 +12,13 @@ from strava_pipeline.streams import Streams
 from strava_pipeline.warehouse.activities.activity_store import RecordingVersion, recording_version
 from strava_pipeline.warehouse.activities.changed_months import mark_changed
 from strava_pipeline.warehouse.activities.lake_months import mark_month_of
+from strava_pipeline.warehouse.archives.file_streams import has_samples_of_file
+from strava_pipeline.warehouse.archives.recordings import note_samples_of_api, waits_to_be_read
 from strava_pipeline.warehouse.bulk import store_newer
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
+from strava_pipeline.warehouse.states import StreamSource
 
 # Strava has an upload's samples ready minutes later, and much later on a bad day. When an activity ended longer ago,
 # the answer that there are none is final: an hour on a treadmill may have a heart rate and no samples.
@@ -36,6 +39,7 @@ def store_streams(
 ) -> bool:
     """Store one activity's streams; False if newer streams are stored already, or the activity was deleted.
 
+    Samples of a file give way to those of Strava, but not to the answer that there are none.
     ``of``: the recording for which the streams were requested. If the activity has another recording by now, the
     streams may belong to the old one, and are not stored either.
     """
@@ -45,9 +49,13 @@ def store_streams(
         return False
     row = {name: getattr(streams, name) for name in _COLUMNS}
     other = None if streams.other is None else json.dumps(streams.other)
-    row |= {"other": other, "fetched_at": asked_at}
+    row |= {"other": other, "fetched_at": asked_at, "source": StreamSource.API}
+    row |= {"recording_id": None, "stream_sources": None}
+    if not streams.point_count and has_samples_of_file(connection, streams.activity_id):
+        return False
     if not store_newer(connection, activity_streams, [row]):
         return False
+    note_samples_of_api(connection, streams.activity_id)
     mark_month_of(connection, streams.activity_id)
     mark_changed(connection, [streams.activity_id])
     return True
@@ -95,11 +103,14 @@ def streams_needed(connection: Connection, activity_id: int) -> StreamsNeeded:
 def lacks_samples() -> ColumnElement[bool]:
     """Select activities whose samples are not stored, or were stored empty while they could be unready.
 
+    Of an activity that the API has not told nothing is asked, nor of one with a file that was not read yet.
     For a query of activities with an outer join of their ``activity_streams``.
     """
     is_empty = activity_streams.c.point_count == 0
     was_unready = and_(is_empty, expects_samples(), _may_be_unready(activity_streams.c.fetched_at))
-    return or_(activity_streams.c.activity_id.is_(None), was_unready)
+    return and_(
+        or_(activity_streams.c.activity_id.is_(None), was_unready), activities.c.told_by_api, ~waits_to_be_read()
+    )
 
 
 def expects_samples() -> ColumnElement[bool]:

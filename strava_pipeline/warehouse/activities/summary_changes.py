@@ -71,7 +71,10 @@ class StoredVersion:
 
 
 def stored_versions(connection: Connection, span: Span, listed: Collection[int]) -> list[StoredVersion]:
-    """The stored versions of a span's activities, and of the ``listed`` ids wherever they start."""
+    """The stored versions of a span's activities, and of the ``listed`` ids wherever they start.
+
+    Of activities that only an archive or a file tells those are left out that are not listed: they need not be.
+    """
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
     # An edit that a webhook announced is in the detail alone; once it is undone, the listing equals the stored summary.
     known = case(
@@ -82,7 +85,7 @@ def stored_versions(connection: Connection, span: Span, listed: Collection[int])
         select(activities.c.id, activities.c.fetched_at, known, activities.c.fetched_at > database_time())
         .outerjoin(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
         .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
-        .where(or_(in_span(span), any_of(activities.c.id, listed)))
+        .where(or_(and_(in_span(span), activities.c.told_by_api), any_of(activities.c.id, listed)))
     )
     return [StoredVersion(*row) for row in connection.execute(query)]
 

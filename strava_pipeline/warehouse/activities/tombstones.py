@@ -17,6 +17,9 @@ from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
 from strava_pipeline.warehouse.schema.columns import SAME_MOMENT, any_of, database_time, is_not_newer
 from strava_pipeline.warehouse.schema.payload_tables import tombstones
 
+# Why an activity is gone, as far as a listing tells. What was handed in of it may be stored all the same.
+UNLISTED = "no longer listed"
+
 
 def lock_activities(connection: Connection, athlete_id: int) -> None:
     """Keep all others from storing or deleting an athlete's activities until the transaction ends."""
@@ -58,6 +61,14 @@ def has_tombstone(connection: Connection, athlete_id: int, activity_id: int, eve
         tombstones.c.asked_at <= database_time() + SAME_MOMENT,
     )
     return connection.execute(query).first() is not None
+
+
+def gone_for_good(connection: Connection, activity_ids: Collection[int]) -> set[int]:
+    """Those of the ids that were deleted at Strava, not only left out of a listing."""
+    query = select(tombstones.c.activity_id).where(
+        any_of(tombstones.c.activity_id, activity_ids), tombstones.c.reason != UNLISTED
+    )
+    return set(connection.execute(query).scalars())
 
 
 def gone_since(connection: Connection, activity_ids: Collection[int]) -> dict[int, datetime]:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.files.recording import FileKind
+from strava_pipeline.warehouse.activities.tombstones import lock_activities
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.archive_tables import archive_files, recording_bytes
 from strava_pipeline.warehouse.schema.columns import any_of
@@ -48,6 +49,7 @@ def store_file(connection: Connection, import_id: int, handed: HandedFile) -> No
 
     ``NeedsReauthorization`` if the athlete has disconnected.
     """
+    lock_activities(connection, handed.athlete_id)
     refuse_rows_of_revoked(connection, [handed.athlete_id])
     if handed.body is not None and handed.kind is not None:
         keeping = insert(recording_bytes).values(

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 
 from strava_pipeline.errors import AlreadyImported, ArchiveImportRunning, UnknownArchiveImport
+from strava_pipeline.warehouse.archives.local_times import check_zone
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
@@ -42,6 +43,7 @@ class ArchiveImport:
     came_by: CameBy
     place: str | None
     options: Mapping[str, Any]
+    gear: Mapping[str, Any] | None
     state: ArchiveState
     report: Mapping[str, Any] | None
     failure: str | None
@@ -67,8 +69,10 @@ def begin_import(  # noqa: PLR0913  each is a column of the import's row
 
     ``taken_at`` (UTC) beyond the present is taken for now. ``AlreadyImported`` if the same content is done,
     ``ArchiveImportRunning`` if it, or (unless ``waiting``) another one, is at work, ``NeedsReauthorization`` if the
-    athlete has disconnected.
+    athlete has disconnected, ``ConfigurationError`` for an option ``timezone`` that is none.
     """
+    if options and options.get("timezone"):
+        check_zone(connection, options["timezone"])
     refuse_rows_of_revoked(connection, [athlete_id])
     # Of two processes that begin at once, the second one sees what the first one began.
     acquire_for_athlete(connection, AthleteLock.IMPORTS, athlete_id)
@@ -100,6 +104,18 @@ def begin_import(  # noqa: PLR0913  each is a column of the import's row
         return _found(connection.execute(changing.returning(archive_imports)).one())
     new = values | {"athlete_id": athlete_id, "kind": kind, "content_hash": content_hash, "begun_at": moment}
     return _found(connection.execute(insert(archive_imports).values(**new).returning(archive_imports)).one())
+
+
+def take_up(connection: Connection, found: ArchiveImport, *, note: str) -> None:
+    """Let an import count as at work again, with a ``note`` why; as :func:`begin_import` does, it may be refused."""
+    refuse_rows_of_revoked(connection, [found.athlete_id])
+    acquire_for_athlete(connection, AthleteLock.IMPORTS, found.athlete_id)
+    moment = now(connection)
+    if _is_at_work(found, moment) and found.failure != note:
+        raise _running(found)
+    _end_dead(connection, found.athlete_id, found, moment)
+    values = {"state": ArchiveState.RUNNING, "failure": note, "alive_at": moment, "ended_at": None}
+    connection.execute(update(archive_imports).where(_c.id == found.id).values(**values))
 
 
 def load_import(connection: Connection, import_id: int) -> ArchiveImport:

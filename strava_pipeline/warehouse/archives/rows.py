@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select, union_all
 
 from strava_pipeline.errors import ActivityOfAnother
 from strava_pipeline.files.archive.row import ArchiveRow
+from strava_pipeline.warehouse.activities.tombstones import lock_activities
 from strava_pipeline.warehouse.archives.row_json import row_to_json
 from strava_pipeline.warehouse.bulk import store_plainly
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
@@ -45,6 +46,7 @@ def store_rows(connection: Connection, import_id: int, athlete_id: int, rows: Se
     ``ActivityOfAnother`` if one of the activities is stored for somebody else, ``NeedsReauthorization`` if the athlete
     has disconnected; nothing is stored then.
     """
+    lock_activities(connection, athlete_id)
     refuse_rows_of_revoked(connection, [athlete_id])
     refuse_ids_of_others(connection, athlete_id, [row.id for row in rows])
     store_plainly(connection, archive_rows, [_kept(import_id, athlete_id, row) for row in rows])

@@ -14,7 +14,8 @@ from strava_pipeline.strava.mapping.activity import detail_rows, digest, summary
 from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.warehouse.activities import activity_store as store
 from strava_pipeline.warehouse.activities import outdated
-from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES, Payload, Unlisted
+from strava_pipeline.warehouse.activities.activity_store import Payload, Unlisted
+from strava_pipeline.warehouse.activities.deletion import DEPENDENT_TABLES, delete_activities
 from strava_pipeline.warehouse.activities.quarantine import add_to_quarantine
 from strava_pipeline.warehouse.activities.stream_store import load_streams, store_streams
 from strava_pipeline.warehouse.analysis.analyses import AnalysisRows, not_analysed, store_analysis
@@ -198,7 +199,7 @@ def test_everything_that_hangs_on_an_activity_is_deleted_with_it(engine: Engine)
 def test_deleting_nothing_deletes_nothing(engine: Engine) -> None:
     store_whole(engine, activity_body(1, on(1)))
     with engine.begin() as connection:
-        store.delete_activities(connection, [])
+        delete_activities(connection, [])
     assert ids(engine) == {1}
 
 
@@ -293,7 +294,7 @@ def test_streams_and_figures_of_a_deleted_activity_are_not_stored(engine: Engine
     with engine.begin() as connection:
         streams = load_streams(connection, 1)
         assert streams is not None
-        store.delete_activities(connection, [1])
+        delete_activities(connection, [1])
         assert not store_streams(connection, map_streams(RIDER, 1, stream_body()), ASKED)
         store_analysis(connection, streams, AnalysisRows({"point_count": 4}))
     assert count(engine, activity_streams, 1) == 0

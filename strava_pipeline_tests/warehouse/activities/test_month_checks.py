@@ -16,7 +16,7 @@ from strava_pipeline.sync.backfill import import_details, import_streams
 from strava_pipeline.sync.webhook import sync_activity
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.activities import month_checks as checking
-from strava_pipeline.warehouse.activities.activity_store import delete_activities
+from strava_pipeline.warehouse.activities.deletion import delete_activities
 from strava_pipeline.warehouse.activities.month_checks import check_changed_months
 from strava_pipeline.warehouse.activities.quality import Missing, recorded_twice, without_detail, without_streams
 from strava_pipeline.warehouse.activities.quarantine import add_to_quarantine, release_from_quarantine

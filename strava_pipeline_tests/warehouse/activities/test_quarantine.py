@@ -13,7 +13,7 @@ from sqlalchemy import Engine, RowMapping, select, update
 from strava_pipeline.errors import NotAnswered, RejectedRequest
 from strava_pipeline.months import Span, month_span
 from strava_pipeline.sync.backfill import import_details, import_streams
-from strava_pipeline.warehouse.activities.activity_store import delete_activities
+from strava_pipeline.warehouse.activities.deletion import delete_activities
 from strava_pipeline.warehouse.activities.quarantine import add_to_quarantine, count_quarantined
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.states import ImportStep, PutAside

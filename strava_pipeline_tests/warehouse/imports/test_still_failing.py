@@ -10,7 +10,7 @@ from sqlalchemy import Engine, delete
 from strava_pipeline.months import Span, month_span
 from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams
 from strava_pipeline.sync.summaries import import_summaries
-from strava_pipeline.warehouse.activities.activity_store import delete_activities
+from strava_pipeline.warehouse.activities.deletion import delete_activities
 from strava_pipeline.warehouse.activities.lake_months import note_in_lake
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports.failed_months import NAMED_FROM, note_failed, note_succeeded

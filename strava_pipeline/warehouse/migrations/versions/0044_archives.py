@@ -18,6 +18,7 @@ CREATE TABLE ops.archive_imports (
     came_by TEXT NOT NULL,
     place TEXT,
     options JSON NOT NULL,
+    gear JSON,
     state TEXT NOT NULL,
     report JSON,
     failure TEXT,
@@ -41,6 +42,8 @@ COMMENT ON COLUMN ops.archive_imports.came_by IS 'command, upload or folder';
 COMMENT ON COLUMN ops.archive_imports.place IS 'path or address from which a run reads it; empty once it has ended';
 COMMENT ON COLUMN ops.archive_imports.options IS
     'what the import was asked to take for granted, such as words of sports';
+COMMENT ON COLUMN ops.archive_imports.gear IS
+    'bikes and shoes as the archive lists them, by Strava''s id; empty if it lists none';
 COMMENT ON COLUMN ops.archive_imports.state IS 'waiting (no run has begun), running, done, failed or undone';
 COMMENT ON COLUMN ops.archive_imports.report IS
     'the quality report: what was read, merged, skipped and damaged; empty until it has ended';
@@ -191,7 +194,8 @@ COMMENT ON COLUMN strava.recording_channels.recording_id IS 'the first 63 bits o
 COMMENT ON COLUMN strava.recording_channels.name IS 'name of the channel, such as vertical_oscillation';
 COMMENT ON COLUMN strava.recording_channels.athlete_id IS 'Strava''s id of the athlete';
 COMMENT ON COLUMN strava.recording_channels.unit IS 'unit of its values; empty where neither file nor profile tells';
-COMMENT ON COLUMN strava.recording_channels."values" IS 'one value per sample of the activity''s streams';
+COMMENT ON COLUMN strava.recording_channels."values" IS
+    'one value per sample of the activity''s streams; of pool_length_...: one per length of the pool';
 CREATE INDEX ix_recording_channels_athlete_id ON strava.recording_channels (athlete_id);
 CREATE TABLE strava.archive_figures (
     activity_id BIGINT NOT NULL,

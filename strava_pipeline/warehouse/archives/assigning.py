@@ -1,0 +1,173 @@
+"""Says of each file which activity it records, anew whenever something near it changes.
+
+A file that a row of an archive names is that row's. Any other may be a ride that Strava tells of; else it is an
+activity of its own, with a negative id.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, or_, select, update
+
+from strava_pipeline.warehouse.archives.files import figures_from_json
+from strava_pipeline.warehouse.archives.matching import Match, Outline, match
+from strava_pipeline.warehouse.archives.merged_rows import told_outline
+from strava_pipeline.warehouse.archives.sources import Sources, load_told
+from strava_pipeline.warehouse.schema.archive_tables import archive_files
+from strava_pipeline.warehouse.schema.columns import any_of
+from strava_pipeline.warehouse.schema.notification_tables import notifications
+from strava_pipeline.warehouse.schema.tables import activities
+
+# A file may begin so long before the activity that was cropped from it, or after it.
+NEAR = timedelta(days=1)
+NO_TIME = "it tells no time, so it can be no activity of its own"
+# From (UTC) until.
+Period = tuple[datetime, datetime]
+_f, _a = archive_files.c, activities.c
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """The activities whose files changed; ``moved``: of those whose file is another activity's by now, which."""
+
+    touched: frozenset[int] = frozenset()
+    moved: Mapping[int, int] = field(default_factory=dict)
+
+
+def assign_files(
+    connection: Connection, athlete_id: int, activity_ids: Collection[int], around: Period | None = None
+) -> Assigned:
+    """Decide anew about the files of these activities, those near them, and those about which nobody has decided.
+
+    ``around``: more of the time in which files are near.
+    """
+    told = load_told(connection, activity_ids)
+    files = _files(connection, athlete_id, activity_ids, told, around)
+    if not files:
+        return Assigned()
+    by_recording = defaultdict(list)
+    for file in files:
+        by_recording[file.recording_id].append(file)
+    named = {file.row_id for file in files if file.row_id is not None} - told.keys()
+    told |= load_told(connection, named)
+    loose = [file for file in files if file.row_id not in told]
+    candidates = _candidates(connection, athlete_id, loose, told)
+    touched: set[int] = set()
+    moved: dict[int, int] = {}
+    for recording, same in by_recording.items():
+        shared = _match_of(recording, same, told, candidates)
+        for file in same:
+            found = Match(file.row_id) if file.row_id in told else shared
+            if (file.activity_id, file.doubt) == (found.activity_id, found.doubt):
+                continue
+            _assign(connection, file, found)
+            touched |= {each for each in (file.activity_id, found.activity_id) if each is not None}
+            if file.activity_id is not None and file.activity_id < 0 < (found.activity_id or 0):
+                moved[file.activity_id] = found.activity_id or 0
+    _move_mails(connection, moved)
+    return Assigned(frozenset(touched), moved)
+
+
+def _files(
+    connection: Connection,
+    athlete_id: int,
+    activity_ids: Collection[int],
+    told: Mapping[int, Sources],
+    around: Period | None,
+) -> list[Row[Any]]:
+    """The readable files in question, with all that hold the same recording."""
+    recordings = [-activity_id for activity_id in activity_ids if activity_id < 0]
+    in_question = [
+        any_of(_f.activity_id, activity_ids),
+        any_of(_f.row_id, activity_ids),
+        any_of(_f.recording_id, recordings),
+        and_(_f.activity_id.is_(None), _f.doubt.is_(None)),
+    ]
+    periods = [period_of(connection, activity_ids), _period(told_outline(*each) for each in told.items()), around]
+    known = [period for period in periods if period is not None]
+    if known:
+        first, last = min(begin for begin, _ in known) - NEAR, max(end for _, end in known) + NEAR
+        near = select(_a.id).where(_a.athlete_id == athlete_id, _a.start_date.between(first, last))
+        in_question.append(and_(_f.activity_id.in_(near), _f.row_id.is_distinct_from(_f.activity_id)))
+    theirs = and_(_f.athlete_id == athlete_id, _f.fault.is_(None))
+    columns = (*archive_files.primary_key, _f.athlete_id, _f.row_id, _f.activity_id, _f.doubt, _f.figures)
+    same = select(_f.recording_id).where(theirs, or_(*in_question))
+    query = select(*columns).where(theirs, _f.recording_id.in_(same))
+    return list(connection.execute(query.order_by(*archive_files.primary_key)))
+
+
+def period_of(connection: Connection, activity_ids: Collection[int]) -> Period | None:
+    """Return the time from the first to the last of these activities, as they are stored; ``None`` if none is."""
+    stored = connection.execute(select(_a.id, _a.start_date, _a.elapsed_time).where(any_of(_a.id, activity_ids)))
+    return _period(Outline(row.id, row.start_date, row.elapsed_time, None) for row in stored)
+
+
+def _period(outlines: Iterable[Outline | None]) -> Period | None:
+    known = [each for each in outlines if each is not None]
+    if not known:
+        return None
+    return min(each.start for each in known), max(each.start + timedelta(seconds=each.elapsed_s or 0) for each in known)
+
+
+def _candidates(
+    connection: Connection, athlete_id: int, loose: Iterable[Row[Any]], told: Mapping[int, Sources]
+) -> list[Outline]:
+    """The activities that Strava tells of around these files."""
+    outlines = [each for each in (_outline(file) for file in loose) if each is not None]
+    if not outlines:
+        return []
+    first, last = min(each.start for each in outlines), max(each.start for each in outlines)
+    query = select(_a.id).where(
+        _a.athlete_id == athlete_id,
+        _a.id > 0,
+        _a.start_date >= first - NEAR,
+        _a.start_date <= last + timedelta(seconds=max(each.elapsed_s or 0 for each in outlines)) + NEAR,
+    )
+    known = dict(told) | load_told(connection, set(connection.execute(query).scalars()) - told.keys())
+    found = (told_outline(activity_id, sources) for activity_id, sources in known.items())
+    return [each for each in found if each is not None]
+
+
+def _outline(file: Row[Any]) -> Outline | None:
+    """Start, length and distance by the file; ``None`` if it tells no time."""
+    figures = figures_from_json(file.figures or {})
+    start = figures.get("start_date")
+    if start is None:
+        return None
+    return Outline(-file.recording_id, start, figures.get("elapsed_time"), figures.get("distance"))
+
+
+def _match_of(
+    recording: int, same: Collection[Row[Any]], told: Mapping[int, Sources], candidates: Collection[Outline]
+) -> Match:
+    """What a recording is taken for where no row names it."""
+    outline = next((each for each in map(_outline, same) if each is not None), None)
+    named = {file.row_id for file in same if file.row_id in told}
+    if named:
+        # The same recording, as an archive has it: no doubt is left.
+        starts = {each.id: each.start for each in candidates if each.id in named}
+        if outline is None or not starts:
+            return Match(min(named))
+        return Match(min(starts, key=lambda each: (abs(starts[each] - outline.start), each)))
+    if outline is None:
+        return Match(doubt=NO_TIME)
+    found = match(outline, candidates)
+    return Match(-recording, found.doubt) if found.activity_id is None else found
+
+
+def _assign(connection: Connection, file: Row[Any], found: Match) -> None:
+    this = (_f.import_id == file.import_id, _f.recording_id == file.recording_id, _f.name == file.name)
+    connection.execute(update(archive_files).where(*this).values(activity_id=found.activity_id, doubt=found.doubt))
+
+
+def _move_mails(connection: Connection, moved: Mapping[int, int]) -> None:
+    """Let mails about an activity of a file be about Strava's, unless there is one already."""
+    n, other = notifications.c, notifications.alias("other")
+    for own, activity_id in moved.items():
+        there = select(other.c.id).where(other.c.activity_id == activity_id, other.c.kind == n.kind).exists()
+        connection.execute(update(notifications).where(n.activity_id == own, ~there).values(activity_id=activity_id))

@@ -1,0 +1,239 @@
+"""Recordings of activities: which files are to be read, and what is stored of a file that was read.
+
+A file is read for an activity: its samples are those from the activity's start to its end. Where start, length or
+distance of the activity change, it is to be read again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, select, update
+
+from strava_pipeline.files.recording import Recording
+from strava_pipeline.files.shaping import Shaped
+from strava_pipeline.months import Span
+from strava_pipeline.warehouse.activities.changed_months import mark_changed
+from strava_pipeline.warehouse.activities.lake_months import mark_outdated, months_of_samples
+from strava_pipeline.warehouse.activities.tombstones import lock_activities
+from strava_pipeline.warehouse.archives.file_laps import store_file_laps
+from strava_pipeline.warehouse.archives.file_streams import STREAMS, drop_figures, is_shaped_so, shape_of, used_files
+from strava_pipeline.warehouse.archives.sources import FileSource, load_files
+from strava_pipeline.warehouse.bulk import store_plainly
+from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
+from strava_pipeline.warehouse.schema.archive_tables import (
+    archive_files,
+    recording_bytes,
+    recording_channels,
+    recordings,
+)
+from strava_pipeline.warehouse.schema.columns import any_of, database_time
+from strava_pipeline.warehouse.schema.tables import activities, activity_streams
+from strava_pipeline.warehouse.states import StreamSource
+
+_a, _f, _r, _s = activities.c, archive_files.c, recordings.c, activity_streams.c
+# Columns of ``recordings`` that a file of several sessions tells of each.
+_TOTALS = ("elapsed_s", "timer_s", "distance_m", "ascent_m", "descent_m")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToRead:
+    """A recording that is to be read for an activity, of which Strava tells start (UTC), length and distance (m).
+
+    All ``None`` for an activity that only the file tells of: it is the whole file.
+    """
+
+    athlete_id: int
+    activity_id: int
+    recording_id: int
+    start: datetime | None
+    elapsed_s: int | None
+    distance_m: float | None
+
+
+def to_read(connection: Connection, athlete_id: int, of: Collection[int] | Span) -> list[ToRead]:
+    """Return the recordings of these activities, or of a span's, that are to be read, the newest activity first.
+
+    Those that were never read, were read for another start, length or distance, or whose samples are wanted again.
+    """
+    chosen = _in_span(of) if isinstance(of, Span) else any_of(_a.id, of)
+    has_bytes = exists().where(
+        recording_bytes.c.athlete_id == _f.athlete_id, recording_bytes.c.recording_id == _f.recording_id
+    )
+    lacks_samples = and_(or_(_s.activity_id.is_(None), _s.point_count == 0), _r.sample_count > 0)
+    start, elapsed, distance = shape_of()
+    query = (
+        select(_f.athlete_id, _f.activity_id, _f.recording_id, start, elapsed, distance, _a.start_date)
+        .join(activities, _a.id == _f.activity_id)
+        .outerjoin(recordings, and_(_r.activity_id == _f.activity_id, _r.recording_id == _f.recording_id))
+        .outerjoin(activity_streams, _s.activity_id == _f.activity_id)
+        .where(_f.athlete_id == athlete_id, _a.athlete_id == athlete_id, chosen, _f.fault.is_(None), has_bytes)
+        .where(or_(_r.recording_id.is_(None), ~is_shaped_so(), lacks_samples))
+        .distinct()
+        .order_by(_a.start_date.desc(), _f.activity_id, _f.recording_id)
+    )
+    return [
+        ToRead(
+            athlete_id=row[0],
+            activity_id=row[1],
+            recording_id=row[2],
+            start=row[3],
+            elapsed_s=row[4],
+            distance_m=row[5],
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def _in_span(span: Span) -> ColumnElement[bool]:
+    return and_(_a.start_date >= span.start, _a.start_date < span.end)
+
+
+def waits_to_be_read() -> ColumnElement[bool]:
+    """The condition that an activity has a file that was not read yet: its samples may come from there."""
+    read = exists().where(_r.activity_id == _f.activity_id, _r.recording_id == _f.recording_id)
+    has_bytes = exists().where(
+        recording_bytes.c.athlete_id == _f.athlete_id, recording_bytes.c.recording_id == _f.recording_id
+    )
+    return and_(
+        _a.file_taken_at.is_not(None),
+        exists().where(_f.activity_id == _a.id, _f.fault.is_(None), has_bytes, ~read),
+    )
+
+
+def store_recording(connection: Connection, read: ToRead, recording: Recording, shaped: Shaped) -> bool:
+    """Store a recording that was read for an activity; its samples and laps where Strava's API tells none.
+
+    False if the activity has another start, length or distance by now, or the file is not its any more: then
+    :func:`to_read` tells what is to be read. ``NeedsReauthorization`` if the athlete has disconnected.
+    """
+    lock_activities(connection, read.athlete_id)
+    refuse_rows_of_revoked(connection, [read.athlete_id])
+    start, elapsed, distance = shape_of()
+    row = connection.execute(select(start, elapsed, distance).where(_a.id == read.activity_id)).first()
+    files = load_files(connection, [read.activity_id]).get(read.activity_id, ())
+    if row is None or tuple(row) != (read.start, read.elapsed_s, read.distance_m):
+        return False
+    if read.recording_id not in {file.recording_id for file in files}:
+        return False
+    values = _recording_row(read, recording, shaped) | {"read_at": connection.execute(select(database_time())).scalar()}
+    store_plainly(connection, recordings, [values])
+    _store_channels(connection, read, recording, shaped)
+    if used_files(connection, {read.activity_id: files}).get(read.activity_id) == read.recording_id:
+        _store_streams(connection, read, shaped, files)
+    store_file_laps(connection, [read.activity_id])
+    mark_changed(connection, [read.activity_id])
+    return True
+
+
+def note_samples_of_api(connection: Connection, activity_id: int) -> None:
+    """Note that an activity's samples come from the API by now; its laps, if they are a file's, count those."""
+    theirs = _r.activity_id == activity_id
+    if connection.execute(select(_r.recording_id).where(theirs).limit(1)).first() is not None:
+        connection.execute(update(recordings).where(theirs, _r.is_used).values(is_used=False))
+        store_file_laps(connection, [activity_id])
+
+
+def _recording_row(read: ToRead, recording: Recording, shaped: Shaped) -> dict[str, Any]:
+    device, sessions = recording.device, recording.sessions
+    of_sessions = {name: _total(getattr(session, name) for session in sessions) for name in _TOTALS}
+    lengths = {session.pool_length_m for session in sessions if session.pool_length_m is not None}
+    laps = [asdict(lap) | {"start_s": _shifted(lap.start_s, shaped)} for lap in recording.laps]
+    return {
+        "activity_id": read.activity_id,
+        "recording_id": read.recording_id,
+        "athlete_id": read.athlete_id,
+        "kind": recording.kind,
+        "creator": device.creator,
+        "manufacturer": device.manufacturer,
+        "product": device.product,
+        "has_barometer": device.has_barometer,
+        "start_date": recording.start,
+        "utc_offset": recording.local_offset_s,
+        "record_count": recording.record_count,
+        **of_sessions,
+        "average_temp_c": next(
+            (each.average_temperature_c for each in sessions if each.average_temperature_c is not None), None
+        ),
+        "pool_length_m": min(lengths, default=None),
+        "pauses": json.dumps(
+            [[_shifted(pause.start_s, shaped), _shifted(pause.end_s, shaped)] for pause in recording.pauses]
+        ),
+        "laps": json.dumps(laps),
+        "sessions": json.dumps([session.sport for session in sessions]),
+        "sample_count": shaped.streams.point_count,
+        "is_cropped": shaped.is_cropped,
+        "is_used": False,
+        "damage": [str(each) for each in recording.damage],
+        "shaped_start": read.start,
+        "shaped_elapsed": read.elapsed_s,
+        "shaped_distance": read.distance_m,
+    }
+
+
+def _total(told: Iterable[float | None]) -> float | None:
+    known = [value for value in told if value is not None]
+    return sum(known) if known else None
+
+
+def _shifted(seconds: float | None, shaped: Shaped) -> float | None:
+    """A time of the recording since the activity's start."""
+    return None if seconds is None else round(seconds - shaped.shift_s, 3)
+
+
+def _store_channels(connection: Connection, read: ToRead, recording: Recording, shaped: Shaped) -> None:
+    c = recording_channels.c
+    old = (c.activity_id == read.activity_id, c.recording_id == read.recording_id)
+    connection.execute(delete(recording_channels).where(*old))
+    key = {"activity_id": read.activity_id, "recording_id": read.recording_id, "athlete_id": read.athlete_id}
+    by_name = {
+        channel.name: (channel.unit, _numbers(channel.values[shaped.records].tolist()))
+        for channel in recording.channels
+        if len(shaped.records)
+    }
+    rows: list[dict[str, Any]] = [
+        key | {"name": name, "unit": unit, "values": values} for name, (unit, values) in by_name.items()
+    ]
+    if recording.lengths:
+        starts = [_shifted(length.start_s, shaped) for length in recording.lengths]
+        rows += [
+            key | {"name": f"pool_length_{name}", "unit": unit, "values": values}
+            for name, unit, values in (
+                ("start", "s", starts),
+                ("elapsed", "s", [length.elapsed_s for length in recording.lengths]),
+                ("strokes", None, [length.strokes for length in recording.lengths]),
+                ("active", None, [float(length.is_active) for length in recording.lengths]),
+            )
+        ]
+    store_plainly(connection, recording_channels, rows)
+
+
+def _numbers(values: Iterable[float]) -> list[float | None]:
+    """The values, where there are any; Postgres' NaN would count in every mean."""
+    return [None if math.isnan(value) else value for value in values]
+
+
+def _store_streams(connection: Connection, read: ToRead, shaped: Shaped, files: Iterable[FileSource]) -> None:
+    """Make the activity's samples of this file, in place of another file's, or of none."""
+    taken_at = next(file.taken_at for file in files if file.recording_id == read.recording_id)
+    names = ("athlete_id", "point_count", *STREAMS)
+    streams = {name: getattr(shaped.streams, name) for name in names}
+    row = streams | {
+        "activity_id": read.activity_id,
+        "other": None,
+        "source": StreamSource.FILE,
+        "recording_id": read.recording_id,
+        "stream_sources": json.dumps({name: str(source) for name, source in sorted(shaped.sources.items())}),
+        "fetched_at": taken_at,
+    }
+    drop_figures(connection, [read.activity_id])
+    store_plainly(connection, activity_streams, [row])
+    theirs = recordings.c.activity_id == read.activity_id
+    used = recordings.c.recording_id == read.recording_id
+    connection.execute(update(recordings).where(theirs, recordings.c.is_used != used).values(is_used=used))
+    mark_outdated(connection, months_of_samples(connection, [read.activity_id]))
