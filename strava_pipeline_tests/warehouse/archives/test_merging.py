@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,9 +19,10 @@ from strava_pipeline.warehouse.activities import activity_store, outdated
 from strava_pipeline.warehouse.activities.activity_store import Payload, Unlisted
 from strava_pipeline.warehouse.activities.stream_store import store_streams
 from strava_pipeline.warehouse.activities.tombstones import add_tombstones
+from strava_pipeline.warehouse.archives import undo
 from strava_pipeline.warehouse.archives.files import recording_id
 from strava_pipeline.warehouse.archives.merged_rows import FIGURE_COLUMNS
-from strava_pipeline.warehouse.archives.merging import delete_for_good
+from strava_pipeline.warehouse.archives.merging import Merged, delete_for_good, merge
 from strava_pipeline.warehouse.archives.row_json import row_from_json, row_to_json
 from strava_pipeline.warehouse.archives.undo import undo_import
 from strava_pipeline.warehouse.retention import remove_activities_before
@@ -410,19 +410,16 @@ class TestWords:
 
 def test_an_undo_goes_on_where_it_died(engine: Engine, hand_in: HandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     number = hand_in.archive([archive_row(each, later(START, 4000 * each)) for each in range(1, 6)])
-    calls: Callable[..., Any] = undo_import.__globals__["merge"]
-    left = iter(range(2))
+    left = iter([True, True])
 
-    def dies(*args: Any, **more: Any) -> Any:
-        next(left)
-        return calls(*args, **more)
+    def dies(*args: Any) -> Merged:
+        if not next(left, False):
+            raise KeyboardInterrupt
+        return merge(*args)
 
-    monkeypatch.setitem(undo_import.__globals__, "merge", dies)
-    with pytest.raises(RuntimeError):
-        try:
-            undo_import(engine, number, batch=2)
-        except StopIteration as error:
-            raise RuntimeError from error
+    monkeypatch.setattr(undo, "merge", dies)
+    with pytest.raises(KeyboardInterrupt):
+        undo_import(engine, number, batch=2)
     assert count(engine, activities) == 1
     monkeypatch.undo()
     assert undo_import(engine, number).deleted == 1
