@@ -11,7 +11,8 @@ from typing import Any
 
 import requests
 
-from strava_pipeline_tests.monitoring_program import ANSWER_SECONDS, monitoring_program
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
+from strava_pipeline_tests.monitoring_program import monitoring_program
 from strava_pipeline_tests.ports import free_port
 
 
@@ -23,7 +24,9 @@ class Alertmanager:
 
     def alerts(self) -> dict[str, dict[str, Any]]:
         """The alerts that it has received and that are on, by name."""
-        answer = requests.get(f"http://{self.address}/api/v2/alerts", params={"active": "true"}, timeout=ANSWER_SECONDS)
+        answer = requests.get(
+            f"http://{self.address}/api/v2/alerts", params={"active": "true"}, timeout=PATIENCE_SECONDS
+        )
         return {each["labels"]["alertname"]: each for each in answer.json()}
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-END_SECONDS = 30
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
+
 TOLD = "bridge listening on "
 
 
@@ -31,4 +32,4 @@ def bridge_process(folder: Path, variables: Mapping[str, str]) -> Iterator[str]:
             yield told.removeprefix(TOLD).strip()
         finally:
             process.terminate()
-            process.wait(END_SECONDS)
+            process.wait(PATIENCE_SECONDS)

@@ -14,9 +14,8 @@ from pathlib import Path
 from strava_pipeline.local import postgres
 from strava_pipeline.local.server_user import server_ids
 from strava_pipeline_tests.deploy.compose import FILLED_IN, FOLDER, filled_in, secret_variables_of, services
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.ports import free_port
-
-SECONDS = 60
 
 
 def make_secrets(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -24,7 +23,9 @@ def make_secrets(folder: Path) -> subprocess.CompletedProcess[str]:
     script = folder / "make-secrets"
     if not script.exists():
         shutil.copy(FOLDER / "make-secrets", script)
-    return subprocess.run([script], cwd="/", capture_output=True, text=True, timeout=SECONDS, check=True, umask=0o022)
+    return subprocess.run(
+        [script], cwd="/", capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True, umask=0o022
+    )
 
 
 def environment_of(service: str, secrets: Path, change: Callable[[str], str] = str) -> dict[str, str]:
@@ -55,7 +56,7 @@ class NewPostgres:
         }
         done = subprocess.run(
             ["/bin/sh", FOLDER / "compose" / "logins.sh"],
-            env=variables, capture_output=True, text=True, timeout=SECONDS, check=False,
+            env=variables, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (0, "")
 

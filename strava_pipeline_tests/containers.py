@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 
 ROOT = Path(__file__).parents[1]
 SUITE = "bookworm"
@@ -37,8 +37,6 @@ PACKAGE = "iniconfig"
 USER = 10001
 BUILD_SECONDS = 1500
 RUN_SECONDS = 600
-# An engine kills after ten, which a machine under load may need more than.
-END_SECONDS = 60
 _PIPS = re.compile(r"^[^.]+\.(index-url|extra-index-url|trusted-host|proxy)='(https?://.*|[^/]*)'$")
 
 
@@ -169,7 +167,7 @@ class Running:
         """Send SIGTERM to its first process, as engines do; returns the exit code, which has to come in time."""
         below = psutil.Process(self.process.pid).children(recursive=True)
         next(process for process in below if process.name() == "tini").terminate()
-        return self.process.wait(END_SECONDS)
+        return self.process.wait(PATIENCE_SECONDS)
 
     def await_health(self) -> None:
         """Wait until the image's check says that it works."""

@@ -49,7 +49,7 @@ from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.imports.wishes import make_import
 from strava_pipeline.warehouse.migrate import open_warehouse
 from strava_pipeline.warehouse.states import HISTORY_STEPS, MadeBy
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.network_namespaces import PREFIX, Host, Network, inside, joined_hosts
 from strava_pipeline_tests.relay import relay
 from strava_pipeline_tests.warm_processes import COMMAND, WarmProcess, WarmProcesses
@@ -62,7 +62,6 @@ POSTGRES_PORT, REDIS_PORT, STRAVA_PORT, DAGSTER_PORT, BRIDGE_PORT = 5432, 6379, 
 LOOPBACK = "127.0.0.1"
 # As the dagster.yaml of the example says.
 RUNS_AT_ONCE = 20
-STOPPING_SECONDS = 20
 OK = 200
 NAMES = Names()
 
@@ -249,7 +248,7 @@ def _redis_at(hub: Host, folder: Path) -> Iterator[None]:
         yield
     finally:
         redis.terminate()
-        redis.wait(STOPPING_SECONDS)
+        redis.wait(PATIENCE_SECONDS)
 
 
 @contextmanager
@@ -310,12 +309,12 @@ def end(processes: Sequence[WarmProcess]) -> None:
         process.send_signal(signal.SIGTERM)
     for process in processes:
         with suppress(subprocess.TimeoutExpired):
-            process.wait(STOPPING_SECONDS)
+            process.wait(PATIENCE_SECONDS)
         process.kill()
     for child in children:
         with suppress(psutil.NoSuchProcess):
             child.kill()
-    assert psutil.wait_procs(children, STOPPING_SECONDS)[1] == []
+    assert psutil.wait_procs(children, PATIENCE_SECONDS)[1] == []
 
 
 def _await_answers(running: Distributed) -> None:

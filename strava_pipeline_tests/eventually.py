@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 # A working machine answers at once; a machine under load takes its time, and that is no failure.
-PATIENCE_SECONDS = 200
+PATIENCE_SECONDS = 300
 LOOK_SECONDS = 0.01
 # What takes long is not looked at so often: a look asks a server, and that costs the processor that is waited for.
 LONGEST_LOOK_SECONDS = 0.05

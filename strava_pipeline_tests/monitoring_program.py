@@ -10,11 +10,7 @@ from pathlib import Path
 
 import requests
 
-from strava_pipeline_tests.eventually import eventually
-
-ANSWER_SECONDS = 10
-END_SECONDS = 30
-CHECK_SECONDS = 60
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 
 
 @contextmanager
@@ -34,7 +30,7 @@ def monitoring_program(name: str, arguments: Sequence[str], url: str, folder: Pa
         def is_ready() -> bool:
             assert process.poll() is None, log.read_text(encoding="utf-8")
             try:
-                return requests.get(f"{url}/-/ready", timeout=ANSWER_SECONDS).ok
+                return requests.get(f"{url}/-/ready", timeout=PATIENCE_SECONDS).ok
             except requests.ConnectionError:
                 return False
 
@@ -43,7 +39,7 @@ def monitoring_program(name: str, arguments: Sequence[str], url: str, folder: Pa
             yield
         finally:
             process.terminate()
-            process.wait(END_SECONDS)
+            process.wait(PATIENCE_SECONDS)
 
 
 def promtool(*arguments: str, given: str | None = None) -> None:
@@ -51,7 +47,7 @@ def promtool(*arguments: str, given: str | None = None) -> None:
     program = shutil.which("promtool")
     assert program is not None, "no promtool on PATH: install it (Debian's package is prometheus)"
     done = subprocess.run(
-        [program, *arguments], input=given, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False
+        [program, *arguments], input=given, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
     )
     # Of metrics it also tells what is merely bad style.
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr

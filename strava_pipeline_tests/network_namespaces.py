@@ -14,6 +14,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
+
 NAMES = Path("/run/netns")
 OWN_NETWORK = Path("/proc/thread-self/ns/net")
 BRIDGE = "joined"
@@ -21,7 +23,6 @@ PREFIX = "10.77.0."
 # From sched.h.
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWNET = 0x40000000
-COMMAND_SECONDS = 30
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -115,7 +116,7 @@ def _ip(*arguments: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=COMMAND_SECONDS,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr}"
 

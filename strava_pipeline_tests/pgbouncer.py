@@ -18,10 +18,8 @@ from sqlalchemy import URL, make_url
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.local.server_user import server_ids
 from strava_pipeline.warehouse.addresses import render
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.ports import free_port
-
-END_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def pgbouncer(server: Server, pooling: Pooling) -> Iterator[PgBouncer]:
                 yield bouncer
             finally:
                 process.terminate()
-                process.wait(END_SECONDS)
+                process.wait(PATIENCE_SECONDS)
 
 
 def _as(user: tuple[int, int]) -> dict[str, Any]:

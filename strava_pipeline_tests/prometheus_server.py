@@ -11,8 +11,8 @@ from typing import Any
 
 import requests
 
-from strava_pipeline_tests.eventually import eventually
-from strava_pipeline_tests.monitoring_program import ANSWER_SECONDS, monitoring_program
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
+from strava_pipeline_tests.monitoring_program import monitoring_program
 from strava_pipeline_tests.ports import free_port
 
 JOB = "strava-pipeline"
@@ -88,7 +88,7 @@ class Prometheus:
         return {each.labels["instance"]: each.value for each in self.query("sum_over_time(up[1h])")}
 
     def _get(self, what: str, **given: str) -> dict[str, Any]:
-        answer = requests.get(f"{self.url}/api/v1/{what}", params=given, timeout=ANSWER_SECONDS).json()
+        answer = requests.get(f"{self.url}/api/v1/{what}", params=given, timeout=PATIENCE_SECONDS).json()
         assert answer["status"] == "success", f"{given}: {answer.get('error')}"
         data: dict[str, Any] = answer["data"]
         return data

@@ -10,12 +10,12 @@ from http.client import HTTPConnection, HTTPSConnection
 from http.cookies import SimpleCookie
 from pathlib import Path
 
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.ports import free_port
 
 PUBLIC_NAME, DAGSTER_NAME = "strava.example.org", "dagster.example.org"
 # Both are this machine: the operator comes from one, everybody else from the other.
 OPERATOR, STRANGER = "127.0.0.1", "127.0.0.2"
-ANSWER_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Proxy:
 
     def connected(self, source: str = STRANGER) -> socket.socket:
         """A connection to the port of TLS, without TLS yet."""
-        return socket.create_connection(("127.0.0.1", self.ports.https), ANSWER_SECONDS, (source, 0))
+        return socket.create_connection(("127.0.0.1", self.ports.https), PATIENCE_SECONDS, (source, 0))
 
     def over_tls(self, name: str = PUBLIC_NAME, source: str = STRANGER) -> ssl.SSLSocket:
         """A connection with TLS; ``OSError`` if the proxy has no such name."""
@@ -89,14 +89,14 @@ class Proxy:
         body: bytes | Iterator[bytes] | None = None,
     ) -> Answer:
         """Send one request by https, its path as it is given here."""
-        connection = HTTPSConnection(name, self.ports.https, timeout=ANSWER_SECONDS, context=self.context)
+        connection = HTTPSConnection(name, self.ports.https, timeout=PATIENCE_SECONDS, context=self.context)
         connection.sock = self.over_tls(name, source)
         return _ask(connection, method, path, headers, body)
 
     def send_plain(self, path: str, name: str = PUBLIC_NAME) -> Answer:
         """Send one GET by http."""
-        connection = HTTPConnection(name, self.ports.http, timeout=ANSWER_SECONDS)
-        connection.sock = socket.create_connection(("127.0.0.1", self.ports.http), ANSWER_SECONDS)
+        connection = HTTPConnection(name, self.ports.http, timeout=PATIENCE_SECONDS)
+        connection.sock = socket.create_connection(("127.0.0.1", self.ports.http), PATIENCE_SECONDS)
         return _ask(connection, "GET", path, None, None)
 
 

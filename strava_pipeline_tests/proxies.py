@@ -13,13 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from strava_pipeline_tests.certificates import make_certificate
-from strava_pipeline_tests.eventually import eventually
-from strava_pipeline_tests.proxied import ANSWER_SECONDS, DAGSTER_NAME, OPERATOR, PUBLIC_NAME, Ports, Proxy
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
+from strava_pipeline_tests.proxied import DAGSTER_NAME, OPERATOR, PUBLIC_NAME, Ports, Proxy
 
 CONFIGURATIONS = Path(__file__).parents[1] / "deploy" / "proxies"
 NGINX_CONF, CADDYFILE = CONFIGURATIONS / "nginx.conf", CONFIGURATIONS / "Caddyfile"
 DEBIANS_NGINX = Path("/etc/nginx/nginx.conf")
-END_SECONDS = 20
 NAMES = ("nginx", "caddy")
 # Arguments of a program, and its environment.
 Command = tuple[list[str], dict[str, str]]
@@ -39,7 +38,7 @@ def running_proxy(name: str, folder: Path, ports: Ports) -> Iterator[Proxy]:
 
         def listens() -> bool:
             assert process.poll() is None, proxy.log.read_text(encoding="utf-8")
-            with suppress(OSError), socket.create_connection(("127.0.0.1", ports.https), ANSWER_SECONDS):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", ports.https), PATIENCE_SECONDS):
                 return True
             return False
 
@@ -48,7 +47,7 @@ def running_proxy(name: str, folder: Path, ports: Ports) -> Iterator[Proxy]:
             yield proxy
         finally:
             process.terminate()
-            process.wait(END_SECONDS)
+            process.wait(PATIENCE_SECONDS)
 
 
 def program(name: str) -> str:

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
+
 BALLAST = "ballast"
 BLOCK_BYTES = 2**20
-MOUNT_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -59,4 +60,4 @@ def _write_until_refused(descriptor: int, block: bytes) -> None:
 
 def _as_root(*command: str) -> None:
     prefix = () if os.getuid() == 0 else ("sudo", "-n")
-    subprocess.run((*prefix, *command), check=True, timeout=MOUNT_SECONDS)
+    subprocess.run((*prefix, *command), check=True, timeout=PATIENCE_SECONDS)

@@ -20,8 +20,8 @@ from strava_pipeline.months import month_span
 from strava_pipeline.names import ALL_ASSETS, Asset
 from strava_pipeline.settings import load_settings
 from strava_pipeline_tests.conftest import DATA_IN_HOME
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 120
 JUNE = month_span(1, datetime(2026, 6, 1, tzinfo=UTC))
 # A module that is None in sys.modules counts as not installed, for `import` and for `find_spec`.
 WITHOUT_EXTRAS = f"import sys; sys.modules.update(dict.fromkeys({[*sum(MODULES.values(), ())]!r}))\n"

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
+
 HEAVY = ("dagster", "pandas", "matplotlib")
 
 
@@ -13,7 +15,9 @@ def loaded_by(*modules: str) -> set[str]:
     """Top-level packages that a fresh interpreter has loaded after importing these."""
     imports = "; ".join(f"import {module}" for module in modules)
     code = f"import json, sys; {imports}; print(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS
+    )
     return set(json.loads(run.stdout))
 
 

@@ -13,6 +13,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCK = (ROOT / "constraints.txt").read_text(encoding="utf-8")
@@ -86,7 +88,7 @@ def test_an_installation_takes_nothing_without_a_hash() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     commands = [set(line.split()) for line in told.stdout.replace("\\\n", "").splitlines()]
     installing = [words for words in commands if {"pip", "install"} <= words]

@@ -25,6 +25,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.network_namespaces import Host
 
 COMMAND = "strava_pipeline"
@@ -43,7 +44,6 @@ COMMAND_MODULES = (
     "webhook_bridge.server",
 )
 TIMEOUT_SECONDS = 400
-STOPPING_SECONDS = 20
 LISTENING_SECONDS = 0.02
 NOWHERE = "/dev/null"
 
@@ -132,7 +132,7 @@ class WarmProcesses:
     ) -> None:
         self._folder.cleanup()
         assert self._server is not None
-        self._server.communicate(timeout=STOPPING_SECONDS)
+        self._server.communicate(timeout=PATIENCE_SECONDS)
         assert self._server.returncode == 0
 
     def run(

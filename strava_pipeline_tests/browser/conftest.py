@@ -20,6 +20,7 @@ from strava_pipeline_tests.browser.dagster_ui import PAGE_MILLISECONDS, WINDOW, 
 from strava_pipeline_tests.browser.screenshots import Screenshots
 from strava_pipeline_tests.conftest import EMPTY, new_database
 from strava_pipeline_tests.e2e.conftest import Installation, Mock, everything_up, mock_strava, new_installation
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.warm_processes import WarmProcesses
 
 # No sandbox within a container; nothing that calls home.
@@ -56,7 +57,7 @@ class Running:
 
     def break_strava(self, **fault: object) -> None:
         """Script a fault of the mock Strava."""
-        requests.post(f"{self.mock.url}/mock/faults", json=fault, timeout=10).raise_for_status()
+        requests.post(f"{self.mock.url}/mock/faults", json=fault, timeout=PATIENCE_SECONDS).raise_for_status()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
+
 # As generous as the machine allows, in a folder that a core would be written to.
 GENEROUS = 'ulimit -S -c $(ulimit -H -c); exec "$@"'
 COMMAND = (sys.executable, "-m", "strava_pipeline", "mock-strava", "--port", "0")
@@ -45,7 +47,7 @@ def leaves_a_core(folder: Path, command: tuple[str, ...], number: signal.Signals
     folder.mkdir()
     with running(folder, command) as process:
         process.send_signal(number)
-        assert process.wait(30) == -number
+        assert process.wait(PATIENCE_SECONDS) == -number
     return any(folder.iterdir())
 
 

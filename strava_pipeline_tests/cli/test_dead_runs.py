@@ -21,6 +21,7 @@ from strava_pipeline.names import Job
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.sync.stopping import stop_wanted
 from strava_pipeline_tests.defs.own_definitions import NAMES
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
 STEP = "strava__activities"
 
@@ -47,7 +48,9 @@ def dead_tag() -> dict[str, str]:
         "from strava_pipeline.defs.run_process import process_tag; from strava_pipeline.names import OWN_NAMES;"
         " print(*process_tag(OWN_NAMES).values())"
     )
-    done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        (sys.executable, "-c", code), capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS
+    )
     return {NAMES.process_tag: done.stdout.strip()}
 
 
@@ -105,7 +108,9 @@ def test_up_begins_by_ending_dead_runs(
     instance: dg.DagsterInstance, dead_tag: dict[str, str], dagster_settings: Settings
 ) -> None:
     run_id = a_run(instance, dead_tag, dg.DagsterRunStatus.STARTED)
-    subprocess.run(TIDY, env=os.environ | prepare_dagster_environment(dagster_settings), check=True, timeout=120)
+    subprocess.run(
+        TIDY, env=os.environ | prepare_dagster_environment(dagster_settings), check=True, timeout=PATIENCE_SECONDS
+    )
     assert state(instance, run_id) == (dg.DagsterRunStatus.FAILURE, False)
 
 

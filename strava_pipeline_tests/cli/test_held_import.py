@@ -17,6 +17,7 @@ from strava_pipeline.names import Asset
 from strava_pipeline.sync.stopping import stop_wanted
 from strava_pipeline.warehouse.imports.wishes import pause
 from strava_pipeline.warehouse.states import ImportStep, PausedBy
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.inbox import LONG_AGO, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.wishes import FLOOR, change, launch, wish
@@ -92,7 +93,7 @@ def test_a_pause_from_elsewhere_ends_the_command_as_ctrl_c_does(
     def work() -> None:
         with engine.begin() as connection:
             pause(connection, RIDER, PausedBy.OPERATOR)
-        assert stop_wanted.wait(60)
+        assert stop_wanted.wait(PATIENCE_SECONDS)
 
     held.work(work)
     assert f"import resume {RIDER}" in held.stop(signal.SIGINT)

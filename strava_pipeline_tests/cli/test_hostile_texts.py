@@ -37,6 +37,7 @@ from strava_pipeline.sync.backfill import analyse_span, import_details, import_s
 from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse.schema import alert_tables, tables
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.inbox import change, rows, store
 from strava_pipeline_tests.strava.loopback import Asked, Loopback, Reply, reply
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, activity_body, stream_body
@@ -44,7 +45,6 @@ from strava_pipeline_tests.warm_processes import WarmProcesses
 from strava_pipeline_tests.wishes import change as change_import
 from strava_pipeline_tests.wishes import wish_for
 
-PATIENCE_SECONDS = 120
 # A title for the window, a cleared screen, C1 for CSI, turned text, a hidden character, and the beginning of a line.
 EVIL = "Ev\x1b]0;owned\x07il\x1b[2J\x9b31m\x85\u202eexe.fdp\u2066\u200b\nforged line\r\x1b[1A\u2028forged line\x7f"
 FORMULA = '=HYPERLINK("http://evil.example","\x1b[2J")'

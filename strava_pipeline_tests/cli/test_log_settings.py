@@ -13,8 +13,8 @@ import pytest
 
 from strava_pipeline.home import settings_file
 from strava_pipeline.settings import Settings
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 60
 # A command, then a line of each level.
 PROGRAM = """
 import logging

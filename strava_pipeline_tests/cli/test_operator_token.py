@@ -20,12 +20,12 @@ from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.home import settings_file
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline_tests.conftest import OPERATOR_TOKEN
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.webhook_bridge.browser import Browser, words_of
 from webhook_bridge.app import create_app
 
 ENSURE = "from strava_pipeline.cli.operator_token import ensure_operator_token; print(ensure_operator_token())"
 AT_ONCE = 6
-PATIENCE_SECONDS = 60
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from strava_pipeline.cli.progress_lines import ProgressLines
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 30
 SHORT_SECONDS = 0.01
 
 

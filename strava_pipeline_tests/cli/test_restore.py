@@ -39,7 +39,7 @@ from strava_pipeline.warehouse.states import MailKind
 from strava_pipeline_tests.conftest import EMPTY, new_database, opened
 from strava_pipeline_tests.doctor_checks import told_by
 from strava_pipeline_tests.erasing import OTHER, data_of, two_whole_athletes
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.pgbouncer import Pooling, pgbouncer
 from strava_pipeline_tests.strava.loopback import UNAUTHORIZED, Answer, Asked, Loopback, reply
 from strava_pipeline_tests.strava_stand_in import RIDER
@@ -201,14 +201,14 @@ def test_a_check_that_is_killed_goes_on(
     def hang(request: Asked) -> Answer:
         asked.append(request)
         if len(asked) > 1:
-            strava.ending.wait(60)
+            strava.ending.wait(PATIENCE_SECONDS)
         return reply({"id": RIDER, "resource_state": 3})
 
     strava.answer = hang
     process = warm_processes.start(COMMAND, "restore", "check", "--no-erasures", env=os.environ)
     eventually(lambda: len(asked) == 2, "the second athlete is asked for")
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE_SECONDS)
     strava.answers(reply({"id": RIDER, "resource_state": 3}))
     strava.asked.clear()
     told = said("restore", "check", "--no-erasures")

@@ -34,6 +34,7 @@ from strava_pipeline.sync.access import open_tokens
 from strava_pipeline.sync.stopping import stop_wanted
 from strava_pipeline_tests.cli.host_location import PREFIX
 from strava_pipeline_tests.dagster_graphql_server import dagster_graphql
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.strava.loopback import Loopback, reply
 from webhook_bridge.dagster_place import NoPlace
 from webhook_bridge.dagster_server import DagsterServer, DagsterUnavailable
@@ -316,9 +317,9 @@ def test_a_signal_ends_the_run_at_work(
     thread = threading.Thread(target=work.result, args=(RUN,))
     thread.start()
     try:
-        assert launched.wait(60)
+        assert launched.wait(PATIENCE_SECONDS)
         assert work.stop(2) == "interrupted; what is stored is kept: run the same command to go on from there"
-        thread.join(60)
+        thread.join(PATIENCE_SECONDS)
     finally:
         stop_wanted.clear()
     assert ended == [run.run_id for run in instance.get_runs()]

@@ -21,6 +21,7 @@ from strava_pipeline.local.postgres import Server
 from strava_pipeline.local.services import dagster_services
 from strava_pipeline.local.supervisor import Supervisor
 from strava_pipeline_tests.conftest import TOKEN_KEY, new_database
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
 TOKEN = "a-token-of-the-operator"
 WORKSPACE = """\
@@ -28,7 +29,6 @@ load_from:
   - python_file: {relative_path: %s, location_name: small}
 """
 QUIET = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
-ANSWER_SECONDS = 60
 # What most systems give a process.
 USUAL_FILES = 1024
 
@@ -62,7 +62,7 @@ class Served:
 
     def ask(self, method: str, target: str, *headers: tuple[str, str], body: str = "") -> Reply:
         """Send exactly these headers; ``Host`` is the server's own unless one is among them."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_SECONDS)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
         connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
         own = () if any(name == "Host" for name, _ in headers) else (("Host", f"127.0.0.1:{self.port}"),)
         length = (("Content-Length", str(len(body.encode()))),) if body or method == "POST" else ()

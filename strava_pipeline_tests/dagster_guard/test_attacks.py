@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 from strava_pipeline_tests.dagster_guard.conftest import Served
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
 SELECTOR = '{repositoryName: "__repository__", repositoryLocationName: "small"}'
 EVIL = "https://evil.example"
@@ -170,7 +171,7 @@ def test_no_websocket_of_a_stranger_is_opened(
 def test_a_second_request_on_the_line_is_judged_by_itself(served: Served, name: str) -> None:
     first = f"GET /health/ready HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n\r\n"
     second = f"GET /graphql?query={quote(adding(name))} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as line:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=PATIENCE_SECONDS) as line:
         line.sendall((first + second).encode())
         answers = b"".join(iter(lambda: line.recv(4096), b""))
     assert b" 421 " in answers
@@ -182,7 +183,7 @@ def test_odd_requests_on_the_wire_change_nothing(served: Served, name: str, head
     query, host = f"query={quote(adding(name))}", f"127.0.0.1:{served.port}"
     more = f"Connection: close\r\nCookie: {served.cookie}\r\n"
     smuggled = f"GET /graphql?{query} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n"
-    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as line:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=PATIENCE_SECONDS) as line:
         line.sendall(head.format(host=host, query=query, more=more, smuggled=smuggled).encode())
         answers = b"".join(iter(lambda: line.recv(4096), b""))
     assert answers.startswith(b"HTTP/1.1 4")

@@ -26,13 +26,12 @@ from strava_pipeline.web.operator_door import dagster_signing_key
 from strava_pipeline.web.request_signature import HEADER
 from strava_pipeline_tests.conftest import TOKEN_KEY
 from strava_pipeline_tests.dagster_guard.conftest import TOKEN, Served, most_files, serving
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.placed import a_place
 from strava_pipeline_tests.strava.loopback import Loopback, reply
 from webhook_bridge.dagster_api import launch_run, runs_to_come
 from webhook_bridge.dagster_server import DagsterServer, DagsterUnavailable
 
-PATIENCE_SECONDS = 60
 # More than Dagster may have files open unless it asks for more, and more than the guard takes.
 STRANGERS = 2000
 LOGS = """

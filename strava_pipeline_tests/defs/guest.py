@@ -30,6 +30,7 @@ from strava_pipeline.strava.http import new_session
 from strava_pipeline.sync.access import open_tokens
 from strava_pipeline_tests.dagster_graphql_server import dagster_graphql
 from strava_pipeline_tests.defs import guest_locations
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.served_apps import served
 
 RIDER = 71
@@ -99,7 +100,7 @@ def month() -> date:
 def ride(mock: str, rider: int = RIDER) -> int:
     """An athlete rides, and Strava tells nobody; returns the activity's id."""
     told = {"athlete_id": rider, "sport_type": "Ride", "start_date": f"{_start():%Y-%m-%dT%H:%M:%SZ}", "silent": True}
-    answer = requests.post(f"{mock}/mock/activities", json=told, timeout=30)
+    answer = requests.post(f"{mock}/mock/activities", json=told, timeout=PATIENCE_SECONDS)
     answer.raise_for_status()
     return int(answer.json()["id"])
 
@@ -135,5 +136,7 @@ def _code(mock: str, settings: Settings, rider: int) -> str:
     """An authorization code, as the athlete's browser gets it."""
     query = {"client_id": settings.required("client_id"), "redirect_uri": "http://localhost/", "athlete": str(rider)}
     more = {"response_type": "code", "scope": ",".join(SCOPES)}
-    answer = requests.get(f"{mock}/oauth/authorize", params=query | more, allow_redirects=False, timeout=10)
+    answer = requests.get(
+        f"{mock}/oauth/authorize", params=query | more, allow_redirects=False, timeout=PATIENCE_SECONDS
+    )
     return oauth.parse_redirect(answer.headers["Location"])[0]

@@ -24,7 +24,7 @@ from strava_pipeline.names import Asset, Job
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.imports.launches import most_under_way
 from strava_pipeline_tests.defs.own_definitions import NAMES, defs, key_of, op
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 
 DAGSTER_YAML = Path(__file__).parents[2] / "dagster.yaml"
 POOLS = Pools.of_runs(NAMES, USUAL_RUNS).slots
@@ -98,7 +98,7 @@ def test_a_pool_that_another_process_adds_meanwhile_is_set_up(
             eventually(lambda: looking.execute(waiting).fetchall() or second.done(), "a second that waits")
             assert not second.done()
             first.commit()
-            second.result(timeout=60)
+            second.result(timeout=PATIENCE_SECONDS)
     assert limits(instance) == POOLS
 
 

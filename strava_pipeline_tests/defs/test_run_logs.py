@@ -19,7 +19,7 @@ from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.transport import CALLS
 from strava_pipeline_tests import process_state
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 
 MANAGED: dict[str, Any] = {"python_logs": {"python_log_level": "INFO", "managed_python_loggers": [OURS]}}
 ours, theirs, calls = get_logger(f"{OURS}.some.module"), logging.getLogger("theirs"), get_logger(CALLS)
@@ -233,10 +233,10 @@ def overlapping_step(context: dg.OpExecutionContext, strava_warehouse: Warehouse
     """Of two runs: the first ends while the second one is at work."""
     if "is_second" in context.run.tags:
         begun.set()
-        assert first_ended.wait(60)
+        assert first_ended.wait(PATIENCE_SECONDS)
         ours.info("by the second run")
     else:
-        assert begun.wait(60)
+        assert begun.wait(PATIENCE_SECONDS)
 
 
 @dg.job(executor_def=dg.in_process_executor, resource_defs={"strava_warehouse": WarehouseResource(is_own=True)})

@@ -18,6 +18,7 @@ from strava_pipeline.settings import Settings, variable_name
 from strava_pipeline.settings_sources import is_secret
 from strava_pipeline_tests.defs.guest import webserver
 from strava_pipeline_tests.defs.guest_locations import with_secrets
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
 SECRETS = [name for name, field in Settings.model_fields.items() if is_secret(field)]
 WAREHOUSE = "strava_warehouse"
@@ -87,7 +88,9 @@ def test_no_secret_is_on_the_pages_of_resources_assets_and_jobs(
 ) -> None:
     variables = {"repository": SELECTOR, "resource": SELECTOR | {"resourceName": WAREHOUSE}}
     with webserver(instance, "with_secrets") as url:
-        answer = requests.post(f"{url}/graphql", json={"query": PAGES, "variables": variables}, timeout=30).json()
+        answer = requests.post(
+            f"{url}/graphql", json={"query": PAGES, "variables": variables}, timeout=PATIENCE_SECONDS
+        ).json()
     shown: dict[str, Any] = answer["data"]
     assert {each["name"] for each in shown["all"]["results"]} >= {WAREHOUSE, "strava_client", "strava_io_manager"}
     assert f"CANARY_{SECRETS[0].upper()}" in json.dumps(shown["one"])

@@ -8,7 +8,8 @@ import dagster as dg
 import psycopg
 from sqlalchemy import make_url
 
-PATIENCE_SECONDS = 60
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
+
 KEY = dg.AssetKey("ridden")
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "container"
 WORKSPACE = "/opt/strava-pipeline/workspace.yaml"
@@ -34,7 +36,7 @@ def run(tmp_path: Path) -> Run:
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
         )
         assert done.stderr == ""
         return done.stdout.splitlines()

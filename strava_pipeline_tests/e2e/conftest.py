@@ -25,10 +25,10 @@ from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
 from strava_pipeline_tests.conftest import DATA_IN_HOME
 from strava_pipeline_tests.e2e import recordings
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.ports import free_port
 from strava_pipeline_tests.warm_processes import COMMAND, WarmProcess, WarmProcesses
 
-STOPPING_SECONDS = 60
 LISTENING = "listening on "
 
 
@@ -89,7 +89,9 @@ class Mock:
             "scope": "read,activity:read_all,profile:read_all",
             "athlete": str(athlete_id),
         }
-        answer = requests.get(f"{self.url}/oauth/authorize", params=query, allow_redirects=False, timeout=10)
+        answer = requests.get(
+            f"{self.url}/oauth/authorize", params=query, allow_redirects=False, timeout=PATIENCE_SECONDS
+        )
         return answer.headers["Location"]
 
 
@@ -158,7 +160,7 @@ def mock_strava(installation: Installation) -> Iterator[Callable[..., Mock]]:
     finally:
         for process in started:
             process.send_signal(signal.SIGTERM)
-            output, _ = process.communicate(timeout=20)
+            output, _ = process.communicate(timeout=PATIENCE_SECONDS)
             assert process.returncode == 0, output
 
 
@@ -199,7 +201,7 @@ def told_by_up(process: WarmProcess) -> list[str]:
 def stop_up(process: WarmProcess) -> None:
     """Let `up` stop everything, unless it has ended."""
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=STOPPING_SECONDS)
+    process.communicate(timeout=PATIENCE_SECONDS)
 
 
 def kill_up(process: WarmProcess) -> None:
@@ -209,9 +211,9 @@ def kill_up(process: WarmProcess) -> None:
     for each in (up, *processes):
         with suppress(psutil.NoSuchProcess):
             each.kill()
-    process.communicate(timeout=STOPPING_SECONDS)
+    process.communicate(timeout=PATIENCE_SECONDS)
     # One that is about to end still listens on its port.
-    assert psutil.wait_procs(processes, timeout=STOPPING_SECONDS)[1] == []
+    assert psutil.wait_procs(processes, timeout=PATIENCE_SECONDS)[1] == []
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.access import open_client, open_tokens
 from strava_pipeline.warehouse.migrate import open_warehouse
 from strava_pipeline_tests.defs.own_definitions import NAMES, key_of
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from webhook_bridge.app import create_app
 
 NOWHERE = "http://127.0.0.1:9/api/v3"
@@ -66,14 +67,16 @@ def main() -> None:
 
         materialize("their_asset")
         materialize(*HISTORY_ASSETS, partition=f"{athlete}|{month}-01")
-        requests.post(f"{mock}/mock/tokens/expire", json={}, timeout=10).raise_for_status()
+        requests.post(f"{mock}/mock/tokens/expire", json={}, timeout=PATIENCE_SECONDS).raise_for_status()
         materialize(*PROFILE_ASSETS, partition=athlete)
         for fault in json.loads(faults):
-            requests.post(f"{mock}/mock/faults", json=[fault], timeout=10).raise_for_status()
+            requests.post(f"{mock}/mock/faults", json=[fault], timeout=PATIENCE_SECONDS).raise_for_status()
             materialize(*PROFILE_ASSETS, partition=athlete)
         _make_mistakes(int(athlete))
         _serve()
-        requests.post(f"{mock}/mock/deauthorize", json={"athlete_id": int(athlete)}, timeout=10).raise_for_status()
+        requests.post(
+            f"{mock}/mock/deauthorize", json={"athlete_id": int(athlete)}, timeout=PATIENCE_SECONDS
+        ).raise_for_status()
         materialize(*PROFILE_ASSETS, partition=athlete)
         os.environ["STRAVA_TOKEN_KEYS"] = other_key
         materialize(*PROFILE_ASSETS, partition=athlete)

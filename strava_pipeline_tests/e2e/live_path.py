@@ -18,7 +18,7 @@ from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline_tests.e2e.run_launcher import RunLauncher
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.warm_processes import WarmProcess
 
 OK = 200
@@ -48,7 +48,7 @@ def deliver(
     signature = hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
     headers = {"X-Strava-Signature": f"t={timestamp},v1={signature}"}
     try:
-        answer = requests.post(f"{bridge}/webhooks/strava", data=body, headers=headers, timeout=30)
+        answer = requests.post(f"{bridge}/webhooks/strava", data=body, headers=headers, timeout=PATIENCE_SECONDS)
     except requests.RequestException:
         return False
     return answer.status_code == OK
@@ -60,7 +60,7 @@ class LivePath:
     def __init__(self, settings: Settings, engine: Engine, mock_url: str, launcher: RunLauncher) -> None:
         self.settings, self.engine, self.mock_url, self.launcher = settings, engine, mock_url, launcher
         self.bridge: WarmProcess | None = None
-        athlete = requests.get(f"{mock_url}/mock/athletes", timeout=30).json()[0]
+        athlete = requests.get(f"{mock_url}/mock/athletes", timeout=PATIENCE_SECONDS).json()[0]
         self.athlete_id = int(athlete["id"])
         tokens = open_tokens(settings, engine)
         scopes = ["read", "activity:read_all"]
@@ -80,7 +80,9 @@ class LivePath:
     def ride(self) -> int:
         """Somebody rides, and Strava tells nobody yet; the activity's id."""
         fields = {"athlete_id": self.athlete_id, "sport_type": "Ride", "silent": True}
-        return int(requests.post(f"{self.mock_url}/mock/activities", json=fields, timeout=30).json()["id"])
+        return int(
+            requests.post(f"{self.mock_url}/mock/activities", json=fields, timeout=PATIENCE_SECONDS).json()["id"]
+        )
 
     def deliver(self, activity_id: int, aspect: str = "create", number: int = 0) -> bool:
         """Whether a delivery is acknowledged; events of one aspect differ by their ``number``."""

@@ -16,11 +16,10 @@ from sqlalchemy import create_engine, text
 from strava_pipeline.mock_strava.athletes import CYCLIST
 from strava_pipeline.warehouse.addresses import parse_url
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.warm_processes import WarmProcess
 
 ATHLETE = CYCLIST.athlete_id
-SECONDS = 120
 
 
 def connected_mock(installation: Installation, start_mock: Callable[..., Mock], months: int) -> Mock:
@@ -45,7 +44,7 @@ def arguments(*more: str) -> tuple[str, ...]:
 
 def asked(mock: Mock) -> Counter[str]:
     """How often each path of an activity was asked for."""
-    calls = requests.get(f"{mock.url}/mock/calls", timeout=10).json()["calls"]
+    calls = requests.get(f"{mock.url}/mock/calls", timeout=PATIENCE_SECONDS).json()["calls"]
     return Counter(call["path"] for call in calls if "/activities/" in call["path"])
 
 
@@ -98,7 +97,7 @@ def started(installation: Installation) -> Iterator[Callable[[], WarmProcess]]:
     yield start
     for process in processes:
         process.kill()
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE_SECONDS)
 
 
 def test_a_killed_backfill_goes_on_without_asking_twice(
@@ -107,7 +106,7 @@ def test_a_killed_backfill_goes_on_without_asking_twice(
     process = started()
     eventually(lambda: len(asked(mock)) >= 5, "five requests of the backfill")
     process.kill()
-    process.wait(timeout=20)
+    process.wait(timeout=PATIENCE_SECONDS)
     installation.output(*arguments())
     listed, detailed, streamed = counts(installation)
     assert listed == detailed == streamed > 10
@@ -147,7 +146,7 @@ def test_a_signal_ends_a_backfill_within_seconds_and_in_one_line(
         eventually(lambda: len(asked(mock)) >= 5, "five requests of the backfill")
     process.send_signal(number)
     began = time.monotonic()
-    told, _ = process.communicate(timeout=SECONDS)
+    told, _ = process.communicate(timeout=PATIENCE_SECONDS)
     # Three seconds of grace and the end of the process, on a machine that has more to do.
     assert time.monotonic() - began < 20
     assert process.returncode == 128 + number, told
@@ -167,7 +166,7 @@ def test_two_backfills_at_once_ask_for_everything_once(
     installation: Installation, mock: Mock, started: Callable[[], WarmProcess]
 ) -> None:
     both = [started(), started()]
-    told = [process.communicate(timeout=SECONDS)[0] for process in both]
+    told = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], told
     listed, detailed, streamed = counts(installation)
     assert listed == detailed == streamed > 10

@@ -10,6 +10,7 @@ import pytest
 from strava_pipeline.keyring import generate_key
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.ports import free_port
 
 MONTHS = ("--from", "2025-10", "--to", "2025-10")
@@ -111,7 +112,7 @@ def test_a_reader_that_leaves_ends_a_long_query(installation: Installation) -> N
     assert process.stdout is not None
     assert process.stdout.readline() == "g,repeat\n"
     process.stdout.close()
-    assert process.wait(60) != 0
+    assert process.wait(PATIENCE_SECONDS) != 0
 
 
 def test_an_unusable_home_or_instance_is_told_in_one_line(installation: Installation, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from strava_pipeline.keyring import AssociatedData, Keyring, generate_key
 from strava_pipeline.warehouse.tokens.token_store import ACCESS, REFRESH
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.e2e.conftest import LISTENING, Installation, Mock
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.ports import free_port
 from strava_pipeline_tests.warm_processes import TIMEOUT_SECONDS
 
@@ -162,7 +163,7 @@ def bridge(watch: Watch, mock: Mock) -> Iterator[str]:
         raise AssertionError("".join(before))
     yield line.split(LISTENING)[1].strip().rstrip('"}')
     process.send_signal(signal.SIGTERM)
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = process.communicate(timeout=PATIENCE_SECONDS)
     watch.shown["the bridge's log"] = "".join(before) + rest
 
 
@@ -174,7 +175,7 @@ class Browser:
         self.session = requests.Session()
 
     def get(self, address: str) -> requests.Response:
-        answer = self.session.get(address, timeout=30, allow_redirects=False)
+        answer = self.session.get(address, timeout=PATIENCE_SECONDS, allow_redirects=False)
         self._note(answer)
         return answer
 
@@ -183,7 +184,9 @@ class Browser:
         assert csrf is not None
         self.watch.secrets[f"a form's token of the {self.who}, {len(self.watch.secrets)}"] = csrf.group(1)
         fields, told = form | {"csrf": csrf.group(1)}, {"Origin": self.bridge}
-        answer = self.session.post(f"{self.bridge}{path}", data=fields, headers=told, timeout=30, allow_redirects=False)
+        answer = self.session.post(
+            f"{self.bridge}{path}", data=fields, headers=told, timeout=PATIENCE_SECONDS, allow_redirects=False
+        )
         self._note(answer)
         return answer
 
@@ -203,7 +206,9 @@ def connect_in_browsers(watch: Watch, bridge: str) -> None:
     assert guest.get(link).status_code == 200
     consent = guest.get(f"{bridge}/oauth/connect").headers["Location"]
     watch.secrets["a connection's state"] = parse_qs(urlsplit(consent).query)["state"][0]
-    back = requests.get(f"{consent}&athlete={ATHLETE}", timeout=10, allow_redirects=False).headers["Location"]
+    back = requests.get(f"{consent}&athlete={ATHLETE}", timeout=PATIENCE_SECONDS, allow_redirects=False).headers[
+        "Location"
+    ]
     watch.secrets["a connection's code"] = parse_qs(urlsplit(back).query)["code"][0]
     answers = [guest.get(back), guest.get(back), guest.get(f"{bridge}/oauth/callback?state=x&code=y")]
     assert [answer.status_code for answer in answers] == [303, 400, 400]
@@ -227,7 +232,7 @@ def test_no_secret_is_ever_shown(watch: Watch, in_json: None, mock: Mock, bridge
     assert watch.call("api", "/activities/1", "--athlete", ATHLETE).returncode != 0
     assert watch.call("backfill", "--athlete", ATHLETE, *MONTHS).returncode == 0
 
-    requests.post(f"{mock.url}/mock/tokens/expire", json={}, timeout=10).raise_for_status()
+    requests.post(f"{mock.url}/mock/tokens/expire", json={}, timeout=PATIENCE_SECONDS).raise_for_status()
     assert watch.call("api", "/athlete", "--athlete", ATHLETE).returncode == 0
     watch.note_tokens()
     connect_in_browsers(watch, bridge)
@@ -238,10 +243,10 @@ def test_no_secret_is_ever_shown(watch: Watch, in_json: None, mock: Mock, bridge
     assert watch.call("backfill", "--athlete", ATHLETE, *MONTHS, **away).returncode != 0
     assert watch.call("api", "/athlete", "--athlete", ATHLETE, STRAVA_TOKEN_KEYS=generate_key()).returncode != 0
     faults = [{"path": "/api/v3/athlete", "fault": kind} | more for kind, more in FAULTS]
-    requests.post(f"{mock.url}/mock/faults", json=faults, timeout=10).raise_for_status()
+    requests.post(f"{mock.url}/mock/faults", json=faults, timeout=PATIENCE_SECONDS).raise_for_status()
     for _ in FAULTS:
         assert watch.call("api", "/athlete", "--athlete", ATHLETE).returncode != 0
-    requests.post(f"{mock.url}/mock/deauthorize", json={"athlete_id": recordings.ATHLETE_ID}, timeout=10)
+    requests.post(f"{mock.url}/mock/deauthorize", json={"athlete_id": recordings.ATHLETE_ID}, timeout=PATIENCE_SECONDS)
     assert watch.call("api", "/athlete", "--athlete", ATHLETE).returncode != 0
     # No mail server is there, which is told without the login.
     assert "fail  mail server         smtp://127.0.0.1:" in watch.call("doctor").stdout
@@ -250,12 +255,14 @@ def test_no_secret_is_ever_shown(watch: Watch, in_json: None, mock: Mock, bridge
     path = f"{bridge}/webhooks/strava/{settings['STRAVA_WEBHOOK_PATH_TOKEN']}"
     query = {"hub.mode": "subscribe", "hub.challenge": "c", "hub.verify_token": settings["STRAVA_WEBHOOK_VERIFY_TOKEN"]}
     answers = {
-        "handshake": requests.get(path, params=query, timeout=10),
-        "wrong handshake": requests.get(path, params=query | {"hub.verify_token": "x"}, timeout=10),
-        "malformed delivery": requests.post(path, data=b"{", timeout=10),
-        "wrong signature": requests.post(path, data=b"{}", headers={"X-Strava-Signature": "t=1,v1=2"}, timeout=10),
-        "wrong path": requests.post(f"{bridge}/webhooks/strava/guess", data=b"{}", timeout=10),
-        "health": requests.get(f"{bridge}/health/ready", timeout=10),
+        "handshake": requests.get(path, params=query, timeout=PATIENCE_SECONDS),
+        "wrong handshake": requests.get(path, params=query | {"hub.verify_token": "x"}, timeout=PATIENCE_SECONDS),
+        "malformed delivery": requests.post(path, data=b"{", timeout=PATIENCE_SECONDS),
+        "wrong signature": requests.post(
+            path, data=b"{}", headers={"X-Strava-Signature": "t=1,v1=2"}, timeout=PATIENCE_SECONDS
+        ),
+        "wrong path": requests.post(f"{bridge}/webhooks/strava/guess", data=b"{}", timeout=PATIENCE_SECONDS),
+        "health": requests.get(f"{bridge}/health/ready", timeout=PATIENCE_SECONDS),
     }
     assert [answer.status_code for answer in answers.values()] == [200, 403, 400, 401, 404, 200]
     port = bridge.rpartition(":")[2]

@@ -21,7 +21,7 @@ from strava_pipeline_tests.e2e.conftest import Installation, Mock, start_up, sto
 from strava_pipeline_tests.e2e.live_path import deliver
 from strava_pipeline_tests.e2e.test_backfill_interrupted import found as rows
 from strava_pipeline_tests.e2e.test_outage import leave_no_upkeep, months, set_faults
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.warm_processes import WarmProcess
 from strava_pipeline_tests.wishes import is_whole, wish, wish_for
 from webhook_bridge.dagster_api import launch_assets
@@ -97,7 +97,7 @@ def test_a_webhook_after_it_is_worked_off_and_a_run_that_died_with_it_is_taken_o
     ride = requests.post(
         f"{site.mock.url}/mock/activities",
         json={"athlete_id": ATHLETE, "sport_type": "Ride", "silent": True},
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
     ).json()["id"]
     assert deliver(f"http://127.0.0.1:{settings.bridge_port}", settings.signing_secrets()[0], ATHLETE, ride)
 

@@ -11,14 +11,13 @@ from strava_pipeline.local.logins import Login
 from strava_pipeline_tests.conftest import EMPTY, new_database
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
 from strava_pipeline_tests.e2e.test_backfill_interrupted import (
-    SECONDS,
     arguments,
     asked,
     connected_mock,
     counts,
     run_states,
 )
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.moody_server import MoodyDatabase
 
 
@@ -60,10 +59,10 @@ def test_a_backfill_waits_for_its_databases_and_asks_for_nothing_twice(
         begin(moody)
         eventually(lambda: any("waiting" in line for line in lines.copy()), "a backfill that says that it waits")
         end(moody)
-        assert process.wait(timeout=SECONDS) == 0, "".join(lines)
+        assert process.wait(timeout=PATIENCE_SECONDS) == 0, "".join(lines)
     finally:
         process.kill()
-        process.wait(timeout=20)
+        process.wait(timeout=PATIENCE_SECONDS)
         reader.join()
         process.stdout.close()
     assert "Traceback" not in "".join(lines)

@@ -13,7 +13,7 @@ from strava_pipeline.names import HISTORY_ASSETS, Asset
 from strava_pipeline.settings import load_settings
 from strava_pipeline_tests.e2e.conftest import Installation, Mock, everything_up
 from strava_pipeline_tests.e2e.test_backfill_interrupted import found
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.ui_backfill import launch_backfill
 
 ATHLETE = CYCLIST.athlete_id
@@ -41,7 +41,7 @@ def mock(installation: Installation, start_mock: Callable[..., Mock], months: li
     span = ("--from", f"{months[0]:%Y-%m}", "--to", f"{months[1]:%Y-%m}", "--assets", Asset.ACTIVITIES)
     installation.output("backfill", "--athlete", str(ATHLETE), *span)
     for ride in rides:
-        requests.delete(f"{mock.url}/mock/activities/{ride}?silent=true", timeout=30).raise_for_status()
+        requests.delete(f"{mock.url}/mock/activities/{ride}?silent=true", timeout=PATIENCE_SECONDS).raise_for_status()
     with everything_up(installation):
         yield mock
 
@@ -50,7 +50,7 @@ def add_ride(mock: Mock, day: date, number: int) -> int:
     """A ride in the first hours of a day, of which Strava tells nobody; its id."""
     start = f"{day}T00:{number:02d}:00Z"
     fields = {"athlete_id": ATHLETE, "sport_type": "Ride", "silent": True, "start_date": start}
-    answer = requests.post(f"{mock.url}/mock/activities", json=fields, timeout=30)
+    answer = requests.post(f"{mock.url}/mock/activities", json=fields, timeout=PATIENCE_SECONDS)
     answer.raise_for_status()
     return int(answer.json()["id"])
 

@@ -15,6 +15,7 @@ import requests
 
 from strava_pipeline.mock_strava.athletes import CYCLIST
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
 ATHLETE = CYCLIST.athlete_id
 API = "/api/v3"
@@ -25,8 +26,8 @@ Script = dict[str, Any]
 
 def script(mock: Mock, *scripts: Script) -> None:
     """These faults from now on, and no others."""
-    requests.delete(f"{mock.url}/mock/faults", timeout=10).raise_for_status()
-    requests.post(f"{mock.url}/mock/faults", json=list(scripts), timeout=10).raise_for_status()
+    requests.delete(f"{mock.url}/mock/faults", timeout=PATIENCE_SECONDS).raise_for_status()
+    requests.post(f"{mock.url}/mock/faults", json=list(scripts), timeout=PATIENCE_SECONDS).raise_for_status()
 
 
 def page(path: str, status: int, **more: Any) -> Script:
@@ -39,7 +40,7 @@ def told(path: str, status: int, body: object, **more: Any) -> Script:
 
 def asked(mock: Mock) -> Counter[str]:
     """How often each path of an activity was asked for."""
-    calls = requests.get(f"{mock.url}/mock/calls", timeout=10).json()["calls"]
+    calls = requests.get(f"{mock.url}/mock/calls", timeout=PATIENCE_SECONDS).json()["calls"]
     return Counter(call["path"] for call in calls if "/activities/" in call["path"])
 
 
@@ -83,7 +84,7 @@ def test_a_backfill_outlasts_what_is_not_stravas_and_tells_what_is_missing(
     newest, second, third, *_ = recorded(installation)
     for number in (newest, second, third):
         change = {"name": "Renamed", "silent": True}
-        requests.put(f"{mock.url}/mock/activities/{number}", json=change, timeout=10).raise_for_status()
+        requests.put(f"{mock.url}/mock/activities/{number}", json=change, timeout=PATIENCE_SECONDS).raise_for_status()
     script(
         mock,
         page(f"/activities/{newest}", 404, times=None),

@@ -24,7 +24,7 @@ from strava_pipeline.warehouse.imports.wishes import Import
 from strava_pipeline_tests.conftest import opened
 from strava_pipeline_tests.e2e.conftest import Installation, Mock, kill_up, start_up, stop_up
 from strava_pipeline_tests.e2e.test_backfill_interrupted import counts, found
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.inbox import LONG_AGO
 from strava_pipeline_tests.warm_processes import WarmProcess
 from strava_pipeline_tests.wishes import change, hurried, is_whole, wish, wish_for
@@ -100,7 +100,7 @@ class Site:
 
     def asked(self) -> Counter[str]:
         """How often each path of an activity was answered."""
-        calls = requests.get(f"{self.mock.url}/mock/calls", timeout=10).json()["calls"]
+        calls = requests.get(f"{self.mock.url}/mock/calls", timeout=PATIENCE_SECONDS).json()["calls"]
         return Counter(call["path"] for call in calls if "/activities/" in call["path"] and call["status"] == 200)
 
     def dagster(self, statement: str) -> list[Any]:
@@ -128,7 +128,7 @@ def site(
     installation.output("connect", "--code", mock.new_code(ATHLETE))
     for name, value in installation.environment.items():
         monkeypatch.setenv(name, value)
-    requests.post(f"{mock.url}/mock/faults", json=[SLOW], timeout=10).raise_for_status()
+    requests.post(f"{mock.url}/mock/faults", json=[SLOW], timeout=PATIENCE_SECONDS).raise_for_status()
     with opened(make_url(database)) as engine:
         site = Site(installation, mock, engine, wish_for(engine, athlete_id=ATHLETE, profile=True))
         yield site
@@ -176,7 +176,7 @@ def test_an_import_finishes_whatever_happens_to_its_runs(site: Site, tmp_path: P
     site.start()
     site.lose()
 
-    requests.delete(f"{site.mock.url}/mock/faults", timeout=10).raise_for_status()
+    requests.delete(f"{site.mock.url}/mock/faults", timeout=PATIENCE_SECONDS).raise_for_status()
     eventually(lambda: is_whole(site.engine, site.import_id), "an import in which nothing lacks", FINISHING_SECONDS)
     listed, detailed, streamed = counts(site.installation)
     assert listed == detailed == streamed > 20

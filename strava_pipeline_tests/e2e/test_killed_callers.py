@@ -12,6 +12,7 @@ import requests
 
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.warm_processes import WarmProcess
 
 LIMIT, WINDOW_S = 40, 5
@@ -31,7 +32,7 @@ def test_processes_that_die_with_reservations_never_lead_to_a_429(
     installation.output("connect", "--code", mock.new_code(recordings.ATHLETE_ID))
     # Slow answers, so that a process that is killed has a call under way.
     slow = {"fault": "delay", "delay_s": 0.2, "path": "/api/v3/*", "times": None}
-    requests.post(f"{mock.url}/mock/faults", json=slow, timeout=10).raise_for_status()
+    requests.post(f"{mock.url}/mock/faults", json=slow, timeout=PATIENCE_SECONDS).raise_for_status()
     chance = random.Random(SEED)  # noqa: S311  the same kills every time
     with ExitStack() as stack:
 
@@ -49,7 +50,7 @@ def test_processes_that_die_with_reservations_never_lead_to_a_429(
         # What the dead had booked holds up nobody for long.
         for worker in workers:
             wait_for_answers(worker, 1)
-    seen = requests.get(f"{mock.url}/mock/calls", timeout=10).json()
+    seen = requests.get(f"{mock.url}/mock/calls", timeout=PATIENCE_SECONDS).json()
     assert seen["totals"]["too_many_requests"] == 0
     windows = Counter(int(call["moment"]) // WINDOW_S for call in seen["calls"] if call["counted"])
     assert max(windows.values()) <= LIMIT

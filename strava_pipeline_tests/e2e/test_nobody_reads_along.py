@@ -18,6 +18,7 @@ from strava_pipeline.local import acl, private_files
 from strava_pipeline.local.postgres import Server
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.e2e.conftest import Installation, Mock, start_up
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
 STRANGER = acl.user_principal(54321, 54321)
 SERVICES = 3
@@ -82,7 +83,7 @@ def run_up(installation: Installation) -> tuple[set[tuple[str, ...]], set[int], 
         return {limits(one) for one in ours}, {umask_of(one) for one in ours}, len(ours)
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE_SECONDS)
 
 
 @pytest.mark.usefixtures("umask")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import psutil
 
-from strava_pipeline_tests.e2e.conftest import STOPPING_SECONDS, Installation, start_up, stop_up
+from strava_pipeline_tests.e2e.conftest import Installation, start_up, stop_up
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.ports import free_port
 
 
@@ -39,9 +40,9 @@ def test_one_up_at_a_time_works_on_a_storage(installation: Installation, tmp_pat
     finally:
         left = psutil.Process(first.pid).children(recursive=True)
         first.send_signal(signal.SIGKILL)
-        first.communicate(timeout=STOPPING_SECONDS)
+        first.communicate(timeout=PATIENCE_SECONDS)
     # What it had started ends with it, and frees the ports.
-    assert psutil.wait_procs(left, timeout=STOPPING_SECONDS)[1] == []
+    assert psutil.wait_procs(left, timeout=PATIENCE_SECONDS)[1] == []
     second = start_up(installation)
     try:
         assert daemons(second.pid) == 1

@@ -22,7 +22,7 @@ from strava_pipeline.warehouse.upkeep import due
 from strava_pipeline_tests.e2e.conftest import Installation, Mock, everything_up
 from strava_pipeline_tests.e2e.live_path import deliver
 from strava_pipeline_tests.e2e.test_backfill_interrupted import found, run_states
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.ui_backfill import launch_backfill
 from strava_pipeline_tests.upkeeping import only
 from strava_pipeline_tests.warm_processes import WarmProcess
@@ -42,13 +42,13 @@ def months() -> list[date]:
 
 
 def set_faults(mock: Mock, *faults: dict[str, Any]) -> None:
-    requests.delete(f"{mock.url}/mock/faults", timeout=10).raise_for_status()
-    requests.post(f"{mock.url}/mock/faults", json=list(faults), timeout=10).raise_for_status()
+    requests.delete(f"{mock.url}/mock/faults", timeout=PATIENCE_SECONDS).raise_for_status()
+    requests.post(f"{mock.url}/mock/faults", json=list(faults), timeout=PATIENCE_SECONDS).raise_for_status()
 
 
 def answered(mock: Mock, athlete_id: int) -> Counter[str]:
     """How often each path of an athlete's activities was asked for and answered."""
-    calls = requests.get(f"{mock.url}/mock/calls", timeout=10).json()["calls"]
+    calls = requests.get(f"{mock.url}/mock/calls", timeout=PATIENCE_SECONDS).json()["calls"]
     return Counter(
         call["path"]
         for call in calls
@@ -90,7 +90,7 @@ def under_way(installation: Installation, mock: Mock, monkeypatch: pytest.Monkey
     process = installation.start("backfill", "--athlete", str(CYCLIST.athlete_id), *span)
     yield process
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE_SECONDS)
 
 
 def test_backfills_and_a_webhook_outlast_an_outage(
@@ -111,7 +111,7 @@ def test_backfills_and_a_webhook_outlast_an_outage(
     eventually(lambda: away_for(OUTAGE_SECONDS // 2), "an outage that is known to all")
     set_faults(mock, RESET)
     ride = {"athlete_id": CYCLIST.athlete_id, "sport_type": "Ride", "silent": True}
-    number = requests.post(f"{mock.url}/mock/activities", json=ride, timeout=30).json()["id"]
+    number = requests.post(f"{mock.url}/mock/activities", json=ride, timeout=PATIENCE_SECONDS).json()["id"]
     settings = load_settings()
     bridge = f"http://127.0.0.1:{settings.bridge_port}"
     assert deliver(bridge, settings.signing_secrets()[0], CYCLIST.athlete_id, number)

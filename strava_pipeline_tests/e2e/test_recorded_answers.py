@@ -12,6 +12,7 @@ import requests
 
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
 FIRST, LAST = "2023-11", "2025-10"
 
@@ -82,12 +83,12 @@ def test_backfill_of_recorded_answers_is_complete_and_exact(
         "analyses": 2,
     }
 
-    requests_sent = requests.get(f"{mock.url}/mock/calls", timeout=10).json()["totals"]
+    requests_sent = requests.get(f"{mock.url}/mock/calls", timeout=PATIENCE_SECONDS).json()["totals"]
     assert requests_sent["too_many_requests"] == 0
     assert requests_sent["calls"] <= 2 * len(recorded.activities) + 1 + 7
 
     embedded.output("backfill", *span)
-    again = requests.get(f"{mock.url}/mock/calls", timeout=10).json()["totals"]
+    again = requests.get(f"{mock.url}/mock/calls", timeout=PATIENCE_SECONDS).json()["totals"]
     assert again["calls"] - requests_sent["calls"] == 4, (
         "what is current costs a listing, the profile, totals and zones"
     )

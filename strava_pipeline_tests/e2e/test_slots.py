@@ -71,7 +71,7 @@ def test_twenty_months_started_in_the_ui_leave_slots_for_a_webhook_and_a_newest_
     # Strava's time is known from now on. Else calls go one at a time, and each waits for one that hangs.
     installation.output("api", "/athlete", "--athlete", str(ATHLETE))
     hang = {"path": "*/athlete/activities", "fault": "hang", "times": None}
-    requests.post(f"{mock.url}/mock/faults", json=hang, timeout=10).raise_for_status()
+    requests.post(f"{mock.url}/mock/faults", json=hang, timeout=PATIENCE_SECONDS).raise_for_status()
     with answered_now_and_then(settings, engine):
         fill_the_slots(installation, mock, engine, settings)
 
@@ -93,7 +93,7 @@ def fill_the_slots(installation: Installation, mock: Mock, engine: Engine, setti
     ride = requests.post(
         f"{mock.url}/mock/activities",
         json={"athlete_id": ATHLETE, "sport_type": "Ride", "silent": True},
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
     ).json()["id"]
     assert deliver(f"http://127.0.0.1:{settings.bridge_port}", settings.signing_secrets()[0], ATHLETE, ride)
 

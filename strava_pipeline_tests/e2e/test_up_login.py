@@ -9,7 +9,7 @@ from dotenv import dotenv_values
 
 from strava_pipeline.home import settings_file
 from strava_pipeline_tests.e2e.conftest import Installation, stop_up, told_by_up
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.ports import free_port
 
 # Whatever goes through the proxy gets nowhere; what is addressed to this machine does not.
@@ -21,10 +21,10 @@ NO_WAY_OUT = {
 
 def press(browser: requests.Session, link: str, base: str) -> requests.Response:
     """Load the link's page and press its button."""
-    csrf = re.search(r'name="csrf" value="([0-9a-f]+)"', browser.get(link, timeout=10).text)
+    csrf = re.search(r'name="csrf" value="([0-9a-f]+)"', browser.get(link, timeout=PATIENCE_SECONDS).text)
     assert csrf is not None
     form, origin = {"csrf": csrf[1]}, {"Origin": base}
-    return browser.post(link, data=form, headers=origin, timeout=10, allow_redirects=False)
+    return browser.post(link, data=form, headers=origin, timeout=PATIENCE_SECONDS, allow_redirects=False)
 
 
 def test_up_makes_a_token_and_a_link_that_logs_in_once_whatever_proxy_is_named(installation: Installation) -> None:
@@ -40,14 +40,16 @@ def test_up_makes_a_token_and_a_link_that_logs_in_once_whatever_proxy_is_named(i
         assert len(token) == 43
         assert token not in str(told)
         with requests.Session() as browser:
-            assert browser.get(f"{base}/", timeout=10, allow_redirects=False).headers["Location"] == "/login"
+            assert (
+                browser.get(f"{base}/", timeout=PATIENCE_SECONDS, allow_redirects=False).headers["Location"] == "/login"
+            )
             assert press(browser, link, base).status_code == 303
-            assert browser.get(f"{base}/", timeout=10, allow_redirects=False).status_code == 200
+            assert browser.get(f"{base}/", timeout=PATIENCE_SECONDS, allow_redirects=False).status_code == 200
             # A busy machine may take longer than the page waits.
             eventually(
-                lambda: "Dagster does not answer" not in browser.get(f"{base}/", timeout=10).text,
+                lambda: "Dagster does not answer" not in browser.get(f"{base}/", timeout=PATIENCE_SECONDS).text,
                 "its answer",
             )
-            assert browser.get(link, timeout=10).status_code == 410
+            assert browser.get(link, timeout=PATIENCE_SECONDS).status_code == 410
     finally:
         stop_up(process)

@@ -24,11 +24,10 @@ from strava_pipeline.local.listeners import is_listening
 from strava_pipeline.settings import Settings
 from strava_pipeline_tests.e2e.conftest import Installation
 from strava_pipeline_tests.e2e.live_path import deliver
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.host_project import PROJECT
 from strava_pipeline_tests.warm_processes import COMMAND, WarmProcess
 
-STOPPING_SECONDS = 20
 OK = 200
 # Theirs, and no word about us: runs wait in Dagster's queue, which looks more often than it would by itself.
 INSTANCE = """\
@@ -83,7 +82,9 @@ class Host:
         }
         params = {"selector": selector, "runConfigData": {}}
         asked = {"query": LAUNCH, "variables": {"params": params}}
-        answer = requests.post(f"{self.settings.dagster_webserver_url}/graphql", json=asked, timeout=60).json()
+        answer = requests.post(
+            f"{self.settings.dagster_webserver_url}/graphql", json=asked, timeout=PATIENCE_SECONDS
+        ).json()
         assert answer["data"]["answer"]["__typename"] == "LaunchRunSuccess", answer
         return str(answer["data"]["answer"]["run"]["id"])
 
@@ -150,10 +151,10 @@ def running_host(
 def _await_end(part: WarmProcess) -> None:
     """Wait until a part has ended; a code server would wait for a run of its own, which nobody waits for here."""
     try:
-        part.wait(STOPPING_SECONDS)
+        part.wait(PATIENCE_SECONDS)
     except subprocess.TimeoutExpired:
         part.send_signal(signal.SIGKILL)
-        part.wait(STOPPING_SECONDS)
+        part.wait(PATIENCE_SECONDS)
 
 
 def _start(host: Host, folder: Path) -> None:

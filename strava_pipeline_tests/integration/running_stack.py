@@ -39,7 +39,7 @@ from strava_pipeline_tests.conftest import EMPTY, TEMPLATE, flush_nothing, made_
 from strava_pipeline_tests.e2e.conftest import Installation, Mock, mock_strava, new_installation
 from strava_pipeline_tests.e2e.live_path import deliver
 from strava_pipeline_tests.e2e.test_outage import set_faults
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.mail_server import MailServerStandIn, mail_server
 from strava_pipeline_tests.moody_server import MoodyDatabase, MoodyServer, moody_server
 from strava_pipeline_tests.ports import free_port
@@ -51,7 +51,6 @@ from webhook_bridge.dagster_place import find_place
 from webhook_bridge.dagster_server import DagsterServer
 
 DISK_BYTES = 400 * 2**20
-STOPPING_SECONDS = 60
 OPERATOR = "operator@example.org"
 FIRST, SECOND = "bridge-1", "bridge-2"
 OK = 200
@@ -132,7 +131,7 @@ class RunningStack:
         """End a part by a signal, and wait for its end."""
         process = self.parts.pop(name)
         process.send_signal(number)
-        process.wait(STOPPING_SECONDS)
+        process.wait(PATIENCE_SECONDS)
 
     def freeze(self, name: str) -> None:
         """Stop a part where it is; it neither works nor ends."""
@@ -189,7 +188,7 @@ class RunningStack:
 
     def control(self, path: str, fields: Mapping[str, Any]) -> Any:
         """Change the world of the mock."""
-        answer = requests.post(f"{self.mock.url}/mock/{path}", json=fields, timeout=30)
+        answer = requests.post(f"{self.mock.url}/mock/{path}", json=fields, timeout=PATIENCE_SECONDS)
         answer.raise_for_status()
         return answer.json()
 

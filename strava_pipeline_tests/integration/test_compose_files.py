@@ -16,13 +16,13 @@ import pytest
 from strava_pipeline.keyring import Keyring
 from strava_pipeline.settings import load_settings
 from strava_pipeline_tests.composed_parts import (
-    SECONDS,
     NewPostgres,
     environment_of,
     make_secrets,
     running_postgres,
 )
 from strava_pipeline_tests.deploy.compose import FILLED_IN, FOLDER, composed, filled_in, services
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.monitoring_program import promtool
 from strava_pipeline_tests.proxies import program
 from strava_pipeline_tests.warm_processes import WarmProcesses
@@ -69,7 +69,7 @@ def test_of_two_at_once_each_secret_is_made_by_one(tmp_path: Path) -> None:
         subprocess.Popen([tmp_path / "make-secrets"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(4)
     ]
-    ended = [(*process.communicate(timeout=SECONDS), process.returncode) for process in running]
+    ended = [(*process.communicate(timeout=PATIENCE_SECONDS), process.returncode) for process in running]
     assert [(errors, code) for _, errors, code in ended] == [("", 0)] * len(ended)
     made = [line for output, _, _ in ended for line in output.splitlines() if line.startswith("made")]
     assert sorted(made) == sorted(f"made secrets/{name}" for name in composed()["secrets"])
@@ -110,7 +110,7 @@ def test_caddy_takes_its_configuration(tmp_path: Path, tls: str) -> None:
     variables = {**given, "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     command = [program("caddy"), "validate", "--config", str(FOLDER / "proxies" / "Caddyfile"), "--adapter"]
     done = subprocess.run(
-        [*command, "caddyfile"], env=variables, capture_output=True, text=True, timeout=SECONDS, check=False
+        [*command, "caddyfile"], env=variables, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "Valid configuration" in done.stdout + done.stderr
@@ -121,7 +121,7 @@ def test_the_machine_is_not_made_to_trust_an_authority_that_is_for_a_trial(tmp_p
     told = subprocess.check_output(
         [program("caddy"), "adapt", "--config", str(FOLDER / "proxies" / "Caddyfile"), "--adapter", "caddyfile"],
         env={**given, "PATH": os.environ["PATH"], "HOME": str(tmp_path)},
-        timeout=SECONDS,
+        timeout=PATIENCE_SECONDS,
     )
     authorities = json.loads(told)["apps"]["pki"]["certificate_authorities"]
     assert [authority["install_trust"] for authority in authorities.values()] == [False]

@@ -23,12 +23,11 @@ from strava_pipeline.cli.doctor.findings import Verdict
 from strava_pipeline_tests.composed_parts import NewPostgres, environment_of, make_secrets, running_postgres
 from strava_pipeline_tests.deploy.compose import FOLDER
 from strava_pipeline_tests.doctor_checks import findings_of
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.ports import free_port
 
 CONTAINER = FOLDER / "container"
 LOOPBACK = "127.0.0.1"
-END_SECONDS = 60
 HEALTHY = 0
 ALERT = "strava_away"
 
@@ -76,7 +75,7 @@ class Composed:
         """What a service that ends prints for these words; it must succeed."""
         command = ["/bin/sh", "-c", self.script("entrypoint", service), "entrypoint", *words]
         done = subprocess.run(
-            command, env=self.environment(service), cwd="/", capture_output=True, text=True, timeout=END_SECONDS * 3,
+            command, env=self.environment(service), cwd="/", capture_output=True, text=True, timeout=PATIENCE_SECONDS,
             check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
@@ -121,7 +120,7 @@ def _listens(port: int) -> bool:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGTERM)
-    process.wait(END_SECONDS)
+    process.wait(PATIENCE_SECONDS)
 
 
 def is_well(check: str) -> bool:

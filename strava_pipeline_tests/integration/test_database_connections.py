@@ -20,7 +20,7 @@ from strava_pipeline.local.postgres_logins import as_superuser
 from strava_pipeline.mock_strava.athletes import RUNNER
 from strava_pipeline_tests.e2e.conftest import Installation, Mock, everything_up
 from strava_pipeline_tests.e2e.live_path import deliver
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.inbox import states
 from strava_pipeline_tests.pgbouncer import Pooling, pgbouncer
 from strava_pipeline_tests.wishes import is_whole, wish_for
@@ -101,12 +101,12 @@ def working(installation: Installation, start_mock: Callable[..., Mock], engine:
             secret = installation.environment["STRAVA_WEBHOOK_SIGNING_SECRETS"].encode()
             told = {"athlete_id": ATHLETE, "sport_type": "Ride", "silent": True}
             rides = [
-                int(requests.post(f"{mock.url}/mock/activities", json=told, timeout=30).json()["id"])
+                int(requests.post(f"{mock.url}/mock/activities", json=told, timeout=PATIENCE_SECONDS).json()["id"])
                 for _ in range(RIDES)
             ]
 
             def send(number: int) -> bool:
-                requests.get(f"{bridge}/health/ready", timeout=30).raise_for_status()
+                requests.get(f"{bridge}/health/ready", timeout=PATIENCE_SECONDS).raise_for_status()
                 return deliver(bridge, secret, ATHLETE, rides[number % RIDES], "update", number)
 
             with ThreadPoolExecutor(SENDERS) as senders:

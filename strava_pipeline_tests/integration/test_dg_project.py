@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from strava_pipeline.names import ALL_ASSETS
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "dg-project"
 BIN = Path(sys.executable).parent
@@ -53,7 +54,7 @@ def dg(project: Path, tmp_path: Path) -> Dg:
             env=os.environ | variables,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

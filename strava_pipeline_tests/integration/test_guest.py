@@ -24,7 +24,7 @@ from strava_pipeline.strava import oauth
 from strava_pipeline.strava.http import new_session
 from strava_pipeline.sync.access import open_tokens
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.integration.guest_host import Host, Way, running_host
 
 RIDER = 71
@@ -67,7 +67,7 @@ def ride(mock: Mock, *, days_ago: float = 0) -> int:
     """The athlete rides, and Strava tells nobody; returns the activity's id."""
     began = datetime.now(UTC) - timedelta(days=days_ago, hours=2)
     told = {"athlete_id": RIDER, "sport_type": "Ride", "start_date": f"{began:%Y-%m-%dT%H:%M:%SZ}", "silent": True}
-    answer = requests.post(f"{mock.url}/mock/activities", json=told, timeout=30)
+    answer = requests.post(f"{mock.url}/mock/activities", json=told, timeout=PATIENCE_SECONDS)
     answer.raise_for_status()
     return int(answer.json()["id"])
 

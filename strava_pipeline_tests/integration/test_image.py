@@ -28,7 +28,7 @@ from strava_pipeline.settings import secret_variables
 from strava_pipeline_tests.containers import CANARY, HOME, PACKAGE, USER, Container, Image, Running, built_image
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.ports import free_port
 from strava_pipeline_tests.proxied import DAGSTER_NAME, PUBLIC_NAME, Ports, Proxy
 from strava_pipeline_tests.proxies import NAMES, running_proxy
@@ -254,7 +254,7 @@ def _made(path: Path) -> Path:
 def _ride(mock: Mock) -> int:
     """Somebody rides, and Strava tells nobody yet; the activity's id."""
     fields = {"athlete_id": recordings.ATHLETE_ID, "sport_type": "Ride", "silent": True}
-    return int(requests.post(f"{mock.url}/mock/activities", json=fields, timeout=60).json()["id"])
+    return int(requests.post(f"{mock.url}/mock/activities", json=fields, timeout=PATIENCE_SECONDS).json()["id"])
 
 
 def _deliver(proxy: Proxy, activity: int, environment: Mapping[str, str]) -> None:

@@ -24,7 +24,7 @@ from strava_pipeline.warehouse.schema.quota_tables import api_calls
 from strava_pipeline_tests.bridge_process import bridge_process
 from strava_pipeline_tests.conftest import SETTINGS, new_database, opened
 from strava_pipeline_tests.deploy.grafana import OPERATOR, Target, promql_of
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.prometheus_server import JOB, Prometheus, Scraped, prometheus_server
 from strava_pipeline_tests.strava.loopback import Loopback
 from strava_pipeline_tests.webhook_bridge.dagster_stand_in import DagsterStandIn
@@ -129,8 +129,8 @@ def _deliver(url: str) -> None:
     """Deliveries that are stored, one of them twice, and one without a signature."""
     for number in (1, 2, 3, 3):
         body = delivery(object_id=number)
-        assert requests.post(url + PATH, body, headers=signed(body), timeout=10).ok
-    assert not requests.post(url + PATH, delivery(), timeout=10).ok
+        assert requests.post(url + PATH, body, headers=signed(body), timeout=PATIENCE_SECONDS).ok
+    assert not requests.post(url + PATH, delivery(), timeout=PATIENCE_SECONDS).ok
 
 
 def _calls(now: datetime) -> Iterator[dict[str, Any]]:

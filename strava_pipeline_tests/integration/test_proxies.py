@@ -25,9 +25,8 @@ from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline_tests.conftest import OPERATOR_TOKEN, SETTINGS, new_database, opened
 from strava_pipeline_tests.dagster_guard import small_location
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.proxied import (
-    ANSWER_SECONDS,
     DAGSTER_NAME,
     OPERATOR,
     PUBLIC_NAME,
@@ -46,7 +45,6 @@ PATH_TOKEN = "unguessable-part-of-the-path"
 METRICS_TOKEN = "a-token-of-the-metrics"
 WEBHOOK = f"/webhooks/strava/{PATH_TOKEN}"
 HSTS = "max-age=31536000"
-END_SECONDS = 30
 # Strava gives an answer two seconds.
 STRAVAS_PATIENCE_SECONDS = 2
 SLOW_CLIENTS = 200
@@ -103,12 +101,12 @@ def behind(
         finally:
             for process in processes:
                 process.send_signal(15)
-                process.wait(END_SECONDS)
+                process.wait(PATIENCE_SECONDS)
 
 
 def _answers(port: int, path: str) -> bool:
     with suppress(requests.RequestException):
-        return requests.get(f"http://127.0.0.1:{port}{path}", timeout=ANSWER_SECONDS).ok
+        return requests.get(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE_SECONDS).ok
     return False
 
 
@@ -362,7 +360,7 @@ def test_dagsters_ui_gets_news_by_a_websocket(proxy: Proxy) -> None:
     browser = logged_in_to_dagster(proxy)
     with dagsters_socket(browser, browser.origin) as opened_socket:
         opened_socket.send(json.dumps({"type": "connection_init", "payload": {}}))
-        assert json.loads(opened_socket.recv(ANSWER_SECONDS)) == {"type": "connection_ack"}
+        assert json.loads(opened_socket.recv(PATIENCE_SECONDS)) == {"type": "connection_ack"}
 
 
 def test_a_page_of_another_site_opens_no_websocket(proxy: Proxy) -> None:

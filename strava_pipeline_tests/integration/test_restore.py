@@ -20,7 +20,7 @@ from strava_pipeline.mock_strava.athletes import cyclist_body
 from strava_pipeline_tests.e2e.conftest import Installation, Mock, everything_up, kill_up, start_up
 from strava_pipeline_tests.e2e.live_path import deliver
 from strava_pipeline_tests.e2e.test_outage import set_faults
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 
 pytestmark = pytest.mark.long
 
@@ -39,7 +39,7 @@ class Rider(IntEnum):
 
 def control(mock: Mock, path: str, **fields: Any) -> Any:
     """Change the world of the mock."""
-    answer = requests.post(f"{mock.url}/mock/{path}", json=fields, timeout=30)
+    answer = requests.post(f"{mock.url}/mock/{path}", json=fields, timeout=PATIENCE_SECONDS)
     answer.raise_for_status()
     return answer.json()
 
@@ -53,7 +53,7 @@ def ride(mock: Mock, rider: Rider, days_ago: float = 0) -> int:
 
 def calls(mock: Mock) -> list[dict[str, Any]]:
     """The calls that the mock has answered."""
-    return list(requests.get(f"{mock.url}/mock/calls", timeout=10).json()["calls"])
+    return list(requests.get(f"{mock.url}/mock/calls", timeout=PATIENCE_SECONDS).json()["calls"])
 
 
 def details(mock: Mock) -> int:

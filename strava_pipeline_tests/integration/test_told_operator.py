@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from strava_pipeline.settings import Settings
 from strava_pipeline_tests.bridge_process import bridge_process
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.mail_server import mail_server
 from strava_pipeline_tests.strava.loopback import Loopback
 
@@ -40,7 +41,7 @@ def test_a_test_message_arrives_once_through_two_bridges(settings: Settings, tmp
             env=os.environ | variables,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         assert (asked.returncode, asked.stdout) == (0, "mail: sent\npush: sent\n"), asked.stderr

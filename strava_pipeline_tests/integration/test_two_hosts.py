@@ -23,7 +23,7 @@ from strava_pipeline.names import Asset, Job, partition_key
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline_tests.distributed import BRIDGE_PORT, LOOPBACK, NAMES, Distributed, distributed, write_riders
 from strava_pipeline_tests.e2e.live_path import deliver
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.network_namespaces import inside
 from strava_pipeline_tests.ui_backfill import launch_backfill
 from strava_pipeline_tests.warm_processes import WarmProcesses
@@ -74,7 +74,7 @@ def test_both_hosts_share_the_work_and_each_piece_is_done_once(running: Distribu
         running.ask_for(rider, month(MONTHS_AGO[-1]).date(), month(MONTHS_AGO[0]).date())
     await_whole(running, *RIDERS)
 
-    requests.post(f"{strava(running)}/mock/tokens/expire", json={}, timeout=30).raise_for_status()
+    requests.post(f"{strava(running)}/mock/tokens/expire", json={}, timeout=PATIENCE_SECONDS).raise_for_status()
     today = {rider: [ride(running, rider), ride(running, rider)] for rider in RIDERS}
     for number in range(2):
         for rider, rides in today.items():
@@ -209,7 +209,7 @@ def ride(running: Distributed, rider: int, *, months_ago: int = 0) -> int:
     """A rider rides, and Strava tells nobody; the activity's id."""
     began = datetime.now(UTC) - timedelta(hours=2) if months_ago == 0 else month(months_ago) + timedelta(days=3)
     told = {"athlete_id": rider, "sport_type": "Ride", "start_date": f"{began:%Y-%m-%dT%H:%M:%SZ}", "silent": True}
-    answer = requests.post(f"{strava(running)}/mock/activities", json=told, timeout=30)
+    answer = requests.post(f"{strava(running)}/mock/activities", json=told, timeout=PATIENCE_SECONDS)
     answer.raise_for_status()
     return int(answer.json()["id"])
 

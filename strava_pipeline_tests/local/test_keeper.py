@@ -12,9 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 
-PATIENCE_SECONDS = 30
 WAITING = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
 
 

@@ -15,8 +15,8 @@ from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local.listeners import inherit_listener, open_listener
 from strava_pipeline.local.services import bridge_service, dagster_services
 from strava_pipeline.local.supervisor import Service, Supervisor
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 30
 SERVING = (
     "import http.server, socket, sys;"
     "listener = socket.socket(fileno=int(sys.argv[1]));"

@@ -14,9 +14,9 @@ import pytest
 
 from strava_pipeline.local import log_files
 from strava_pipeline.local.log_files import KEPT, rotate, rotate_unused
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
 CAP = 20_000
-PATIENCE_SECONDS = 60
 LINES = 40_000
 TURNED_AT = 200_000
 # Two processes write to one log, as a service and what it starts do; each line is told with its number.

@@ -31,9 +31,7 @@ from strava_pipeline.local.postgres import (
     using_server,
 )
 from strava_pipeline.local.server_user import SERVER_USER
-from strava_pipeline_tests.eventually import eventually
-
-PATIENCE_SECONDS = 30
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 
 
 class Holder:

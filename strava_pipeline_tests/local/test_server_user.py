@@ -18,6 +18,7 @@ from strava_pipeline.local import acl, kept_server, postgres, private_files
 from strava_pipeline.local.logins import SUPERUSER
 from strava_pipeline.local.postgres import LONGEST_SOCKET_DIR, Server, release_server, using_server
 from strava_pipeline.local.server_user import server_ids
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
 STRANGER = 54321
 ROOT = os.geteuid() == 0
@@ -169,7 +170,7 @@ def test_a_start_follows_and_awaits_nothing_that_the_servers_user_put_there(
         " postgres.use_server(pathlib.Path(sys.argv[1]))"
     )
     told = subprocess.run(
-        [sys.executable, "-c", start, str(home)], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", start, str(home)], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
     )
     assert f"ConfigurationError: {data / name} is a link, a pipe" in told.stderr
     assert "precious secret" not in told.stderr

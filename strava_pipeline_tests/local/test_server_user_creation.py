@@ -10,11 +10,12 @@ from threading import Barrier, local
 import pytest
 
 from strava_pipeline.local import server_user
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
 
 def test_two_first_starts_at_once_create_one_user(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = pwd.getpwuid(0)
-    created, seen, both_found_none = list[str](), local(), Barrier(2, timeout=30)
+    created, seen, both_found_none = list[str](), local(), Barrier(2, timeout=PATIENCE_SECONDS)
 
     def getpwnam(name: str) -> pwd.struct_passwd:
         is_first, seen.before = not hasattr(seen, "before"), True

@@ -15,6 +15,7 @@ from strava_pipeline.local.listeners import open_listener
 from strava_pipeline.local.services import bridge_service, code_server_service, dagster_services
 from strava_pipeline.local.supervisor import Supervisor
 from strava_pipeline.settings import secret_variables
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
 FOR_RUNS = {
     "DAGSTER_POSTGRES_URL", "STRAVA_CLIENT_SECRET", "STRAVA_DATABASE_URL", "STRAVA_SMTP_URL", "STRAVA_TOKEN_KEYS",
@@ -74,7 +75,7 @@ def test_the_daemon_is_dagsters_own_command_from_our_environment(tmp_path: Path)
     interpreter, script, *arguments = daemon.command
     assert interpreter == sys.executable
     assert Path(script).name == "dagster-daemon"
-    told = subprocess.check_output([interpreter, script, "run", "--help"], text=True, timeout=60)
+    told = subprocess.check_output([interpreter, script, "run", "--help"], text=True, timeout=PATIENCE_SECONDS)
     assert "Run any daemons" in told
     assert arguments == ["run", "-w", str(server.workspace)]
 

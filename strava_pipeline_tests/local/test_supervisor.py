@@ -17,9 +17,8 @@ import pytest
 from strava_pipeline.local import log_files
 from strava_pipeline.local import supervisor as supervising
 from strava_pipeline.local.supervisor import Service, ServiceFailed, Supervisor, find_free_port
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 
-PATIENCE_SECONDS = 30
 WAITING = "time.sleep(600)"
 SERVING = (
     "import http.server, os, sys;"

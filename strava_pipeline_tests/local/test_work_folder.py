@@ -20,6 +20,7 @@ from strava_pipeline.local.listeners import open_listener
 from strava_pipeline.local.services import bridge_service, code_server_service, dagster_services, mock_strava_service
 from strava_pipeline.local.supervisor import Service, Supervisor
 from strava_pipeline.settings import load_settings
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
 PLANTED = "from pathlib import Path\nPath({marker!r}).touch()\n"
 MODULES = ("strava_pipeline", "dagster", "multiprocessing", "grpc", "yaml", "sitecustomize", "psutil", "sqlalchemy")
@@ -58,7 +59,7 @@ def test_what_lies_where_a_command_was_called_is_not_run(
     with Supervisor() as supervisor:
         supervisor.start(Service("tried", command, log, tried.environment, folder=tried.folder))
         for running in supervisor._running:
-            assert running.process.wait(30) == 0
+            assert running.process.wait(PATIENCE_SECONDS) == 0
     assert "version" in log.read_text()
     assert not marker.exists()
 

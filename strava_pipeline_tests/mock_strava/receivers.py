@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
+
 
 @dataclass
 class Receiver:
@@ -47,7 +49,7 @@ def receiving() -> Iterator[Receiver]:
 
         def _answer(self, status: int, body: bytes) -> None:
             if receiver.held is not None:
-                receiver.held.wait(20)
+                receiver.held.wait(PATIENCE_SECONDS)
             # Whoever has waited too long is gone by now.
             with contextlib.suppress(ConnectionError):
                 self.send_response(status)

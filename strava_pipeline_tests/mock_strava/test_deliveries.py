@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from strava_pipeline.mock_strava.deliveries import Deliveries
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.mock_strava.callers import NOON, Clock
 from strava_pipeline_tests.mock_strava.receivers import Receiver, receiving
 
@@ -39,7 +40,7 @@ def settled(deliveries: Deliveries) -> list[dict[str, Any]]:
 
 def test_an_event_is_signed_over_its_raw_body(deliveries: Deliveries, receiver: Receiver) -> None:
     deliveries.send(EVENT, receiver.url)
-    headers, body = receiver.posts.get(timeout=20)
+    headers, body = receiver.posts.get(timeout=PATIENCE_SECONDS)
     assert json.loads(body) == EVENT
     match = re.fullmatch(r"t=([0-9]+),v1=([0-9a-f]{64})", headers["X-Strava-Signature"])
     assert match
@@ -50,7 +51,7 @@ def test_an_event_is_signed_over_its_raw_body(deliveries: Deliveries, receiver: 
 def test_without_a_secret_nothing_is_signed(receiver: Receiver) -> None:
     deliveries = Deliveries(None, 0.0)
     deliveries.send(EVENT, receiver.url)
-    assert "X-Strava-Signature" not in receiver.posts.get(timeout=20)[0]
+    assert "X-Strava-Signature" not in receiver.posts.get(timeout=PATIENCE_SECONDS)[0]
     deliveries.stop()
 
 
@@ -105,9 +106,9 @@ def test_events_do_not_wait_for_the_next_attempt_of_others(receiver: Receiver) -
     receiver.statuses = [500]
     deliveries = Deliveries(None, 3600.0)
     deliveries.send({"object_id": 1}, receiver.url)
-    receiver.posts.get(timeout=20)
+    receiver.posts.get(timeout=PATIENCE_SECONDS)
     deliveries.send({"object_id": 2}, receiver.url)
-    assert json.loads(receiver.posts.get(timeout=20)[1]) == {"object_id": 2}
+    assert json.loads(receiver.posts.get(timeout=PATIENCE_SECONDS)[1]) == {"object_id": 2}
     deliveries.stop()
     assert deliveries.bodies()[0]["state"] == "waiting"
 

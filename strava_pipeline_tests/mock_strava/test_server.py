@@ -12,6 +12,7 @@ import requests
 
 from strava_pipeline.files.archive.opening import open_archive
 from strava_pipeline.files.archive.table import activity_table
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.mock_strava.processes import read_until_ready, start
 
 
@@ -31,15 +32,17 @@ def test_it_says_how_to_use_it_and_ends_cleanly(number: signal.Signals) -> None:
             "grant_type": "authorization_code",
             "code": athlete[3],
         }
-        tokens = requests.post(f"{exported['STRAVA_OAUTH_URL']}/token", data=form, timeout=20).json()
+        tokens = requests.post(f"{exported['STRAVA_OAUTH_URL']}/token", data=form, timeout=PATIENCE_SECONDS).json()
         bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
-        answer = requests.get(f"{exported['STRAVA_API_URL']}/athlete", headers=bearer, timeout=20)
+        answer = requests.get(f"{exported['STRAVA_API_URL']}/athlete", headers=bearer, timeout=PATIENCE_SECONDS)
         assert answer.json()["id"] == int(athlete[1])
         added = _added(text)
-        rides = requests.get(f"{exported['STRAVA_API_URL']}/athlete/activities", headers=bearer, timeout=20).json()
+        rides = requests.get(
+            f"{exported['STRAVA_API_URL']}/athlete/activities", headers=bearer, timeout=PATIENCE_SECONDS
+        ).json()
         assert rides[0]["id"] == added
         process.send_signal(number)
-        _, complaints = process.communicate(timeout=20)
+        _, complaints = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, complaints) == (0, "")
     assert not Path(os.environ["STRAVA_HOME"]).exists(), "no database, no files"
 
@@ -47,7 +50,7 @@ def test_it_says_how_to_use_it_and_ends_cleanly(number: signal.Signals) -> None:
 def _added(text: str) -> int:
     """The ride that the printed call of curl makes."""
     _, _, body, url = shlex.split(text.splitlines()[-1].partition(": ")[2])
-    made: int = requests.post(url, data=body, timeout=20).json()["id"]
+    made: int = requests.post(url, data=body, timeout=PATIENCE_SECONDS).json()["id"]
     return made
 
 
@@ -71,6 +74,6 @@ def test_a_port_in_use_is_told_in_one_line() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with start(taken.getsockname()[1]) as process:
-            _, complaints = process.communicate(timeout=20)
+            _, complaints = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 1
     assert re.fullmatch(r"strava-pipeline: the mock Strava cannot listen on 127\.0\.0\.1:\d+: .+\n", complaints)

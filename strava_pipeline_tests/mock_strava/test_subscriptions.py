@@ -8,6 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.mock_strava.callers import APP
 from strava_pipeline_tests.mock_strava.receivers import Receiver, receiving
 
@@ -79,6 +80,6 @@ def test_events_go_to_the_subscription(client: FlaskClient, receiver: Receiver) 
     subscribe(client, receiver.url)
     athlete_id = (client.get("/mock/athletes").json or [])[0]["id"]
     client.post("/mock/deauthorize", json={"athlete_id": athlete_id})
-    event = json.loads(receiver.posts.get(timeout=20)[1])
+    event = json.loads(receiver.posts.get(timeout=PATIENCE_SECONDS)[1])
     assert event["updates"] == {"authorized": "false"}
     assert (event["object_type"], event["object_id"], event["owner_id"]) == ("athlete", athlete_id, athlete_id)

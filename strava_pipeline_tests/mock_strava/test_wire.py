@@ -12,11 +12,8 @@ from typing import Any
 import pytest
 import requests
 
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.mock_strava.processes import read_until_ready, start
-
-# Longer than any of these takes, and shorter than anybody waits.
-PATIENCE_S = 20
 
 
 @dataclass(frozen=True)
@@ -30,11 +27,11 @@ class Served:
         return int(self.url.rpartition(":")[2])
 
     def script(self, **fault: Any) -> None:
-        requests.post(f"{self.url}/mock/faults", json=fault, timeout=PATIENCE_S).raise_for_status()
+        requests.post(f"{self.url}/mock/faults", json=fault, timeout=PATIENCE_SECONDS).raise_for_status()
 
     def ask(self, path: str = "/api/v3/athlete") -> socket.socket:
         """A socket on which a request was sent."""
-        line = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
+        line = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_SECONDS)
         line.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n\r\n".encode())
         return line
 
@@ -51,7 +48,7 @@ def process() -> Iterator[Served]:
         assert address
         yield Served(address[0])
         process.terminate()
-        _, complaints = process.communicate(timeout=PATIENCE_S)
+        _, complaints = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, complaints
     # That many calls wait for a thread is worth a line to waitress.
     assert "Traceback" not in complaints
@@ -59,9 +56,9 @@ def process() -> Iterator[Served]:
 
 @pytest.fixture
 def served(process: Served) -> Iterator[Served]:
-    requests.post(f"{process.url}/mock/limits/reset", timeout=PATIENCE_S)
+    requests.post(f"{process.url}/mock/limits/reset", timeout=PATIENCE_SECONDS)
     yield process
-    left = requests.delete(f"{process.url}/mock/faults", timeout=PATIENCE_S)
+    left = requests.delete(f"{process.url}/mock/faults", timeout=PATIENCE_SECONDS)
     assert left.json() == []
 
 
@@ -104,7 +101,7 @@ def test_a_call_that_hangs_is_never_answered_and_keeps_nobody_else_waiting(serve
     lines = [served.ask() for _ in range(90)]
     # More than the mock has threads; it answers others all the while.
     faults = f"{served.url}/mock/faults"
-    eventually(lambda: requests.get(faults, timeout=PATIENCE_S).json()[0]["left"] == 0, "ninety calls that hang")
+    eventually(lambda: requests.get(faults, timeout=PATIENCE_SECONDS).json()[0]["left"] == 0, "ninety calls that hang")
     for line in lines:
         line.settimeout(0.001)
         with line, pytest.raises(TimeoutError):
@@ -120,11 +117,11 @@ def test_a_reset_is_no_orderly_end(served: Served) -> None:
 def test_a_lost_reply_leaves_rotated_tokens_behind(served: Served) -> None:
     def token(**form: str) -> requests.Response:
         credentials = {"client_id": "1", "client_secret": "any"}
-        return requests.post(f"{served.url}/oauth/token", data=credentials | form, timeout=PATIENCE_S)
+        return requests.post(f"{served.url}/oauth/token", data=credentials | form, timeout=PATIENCE_SECONDS)
 
-    athlete = requests.get(f"{served.url}/mock/athletes", timeout=PATIENCE_S).json()[0]
+    athlete = requests.get(f"{served.url}/mock/athletes", timeout=PATIENCE_SECONDS).json()[0]
     pair = token(grant_type="authorization_code", code=athlete["code"]).json()
-    requests.post(f"{served.url}/mock/tokens/expire", timeout=PATIENCE_S)
+    requests.post(f"{served.url}/mock/tokens/expire", timeout=PATIENCE_SECONDS)
     served.script(path="/oauth/token", fault="reply_lost")
     with pytest.raises(requests.ConnectionError):
         token(grant_type="refresh_token", refresh_token=pair["refresh_token"])
@@ -142,7 +139,7 @@ def test_an_answer_can_lack_its_date(served: Served) -> None:
 
 def test_a_huge_body_comes_whole(served: Served) -> None:
     served.script(fault="huge", size_bytes=40_000_000)
-    answer = requests.get(f"{served.url}/api/v3/athlete", timeout=PATIENCE_S)
+    answer = requests.get(f"{served.url}/api/v3/athlete", timeout=PATIENCE_SECONDS)
     assert len(answer.content) == 40_000_000
 
 
@@ -151,4 +148,4 @@ def test_faults_of_the_wire_leave_the_next_call_alone(served: Served) -> None:
     for _ in range(3):
         with served.ask() as line, pytest.raises(ConnectionResetError):
             line.recv(1)
-    assert requests.get(f"{served.url}/api/v3/athlete", timeout=PATIENCE_S).status_code == 401
+    assert requests.get(f"{served.url}/api/v3/athlete", timeout=PATIENCE_SECONDS).status_code == 401

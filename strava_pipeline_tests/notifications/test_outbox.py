@@ -28,6 +28,7 @@ from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.schema.tables import activities, athletes
 from strava_pipeline_tests.erasing import disconnect_and_erase
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.mail_server import MailServerStandIn
 from strava_pipeline_tests.notifications.conftest import ADDRESS
 from strava_pipeline_tests.ports import free_port
@@ -432,7 +433,7 @@ def test_two_senders_at_once_send_one_mail(engine: Engine, mail_settings: Settin
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_SECONDS)
     assert [outcome.state for outcome in outcomes] == ["sent"]
     assert len(smtp.mails) == 1
 

@@ -21,6 +21,7 @@ from strava_pipeline.pictures.profile import profile_picture
 from strava_pipeline.pictures.route import ColourBy, _round_length, project_from_middle, route_picture
 from strava_pipeline.pictures.themes import DARK, LIGHT, Theme
 from strava_pipeline.units import IMPERIAL, METRIC
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
 MOST_BYTES = 100_000
 GREEN_DOT = (0, 158, 115)
@@ -212,4 +213,4 @@ def test_pictures_need_no_pyplot() -> None:
         "import sys, strava_pipeline.pictures.route, strava_pipeline.pictures.fitness;"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=PATIENCE_SECONDS).returncode == 0

@@ -32,6 +32,7 @@ from strava_pipeline.warehouse.migrate import (
 from strava_pipeline.warehouse.schema import ops_schema, tables
 from strava_pipeline.warehouse.schema.declared import all_declared
 from strava_pipeline_tests.conftest import EMPTY, new_database, opened
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
 SCHEMAS = tuple(sorted({tables.SCHEMA, ops_schema.SCHEMA}))
 # Of our tables each constraint, index, column, comment and sequence, and how it is made; but for the order of columns.
@@ -95,7 +96,7 @@ def test_two_processes_migrate_at_once_and_one_does_the_work(empty_database: str
         assert process.stdin is not None
         process.stdin.write("g")
         process.stdin.flush()
-    told = [process.communicate(timeout=60)[0].strip() for process in both]
+    told = [process.communicate(timeout=PATIENCE_SECONDS)[0].strip() for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sorted(told) == sorted([repr(""), repr(HEAD)])
 

@@ -22,13 +22,12 @@ from strava_pipeline.warehouse.pauses import Pauses
 from strava_pipeline.warehouse.record_lives import remove_old_records
 from strava_pipeline.warehouse.schema.work_tables import work_leases
 from strava_pipeline.warehouse.work_leases import only_worker
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.warehouse.sessions import end_sessions
 
 WORK = "the details of 2025-06"
 LEASE_SECONDS = 1.0
-PATIENCE_SECONDS = 30
 # Works until a line comes, and tells what it logs.
 WORKER = f"""
 import logging, sys

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -13,12 +12,12 @@ from sqlalchemy import Engine, insert
 
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
+from strava_pipeline_tests.patient_bridge import PATIENT_BRIDGE
 from strava_pipeline_tests.placed import PlacedLoopback
 from strava_pipeline_tests.webhook_bridge.dagster_stand_in import DagsterStandIn
 from strava_pipeline_tests.webhook_bridge.deliveries import RIDER
 from webhook_bridge import dispatcher as dispatching
-
-PATIENCE_SECONDS = 30
 
 
 @pytest.fixture
@@ -29,10 +28,9 @@ def rider(engine: Engine) -> None:
 
 @pytest.fixture
 def bridge(settings: Settings, rider: None) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """The bridge as it is served, with its port."""
-    command = [sys.executable, "-m", "strava_pipeline", "bridge", "--port", "0"]
+    """The bridge as it is served, with its port; it takes its time."""
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+        PATIENT_BRIDGE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
     ) as process:
         assert process.stdout is not None
         told = process.stdout.readline()

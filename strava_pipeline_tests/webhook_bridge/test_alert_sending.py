@@ -16,7 +16,7 @@ from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.schema.alert_tables import alert_messages
 from strava_pipeline.warehouse.watch import alert_outbox
 from strava_pipeline.warehouse.watch.alert_outbox import COLLECTED, WAITS, claim_messages
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.mail_server import MailServerStandIn, mail_server
 from strava_pipeline_tests.strava.loopback import Loopback, reply
 from webhook_bridge import alert_sending
@@ -216,7 +216,7 @@ def test_bridges_at_once_send_one_mail(engine: Engine, smtp: MailServerStandIn) 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_SECONDS)
     assert len(smtp.mails) == 1
     assert states(engine) == [("sent", "skipped", True)] * 5
 

@@ -19,7 +19,7 @@ from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.schema.alert_tables import alert_messages
 from strava_pipeline.warehouse.schema.failed_run_tables import failed_runs
 from strava_pipeline_tests.dagster_graphql_server import dagster_graphql
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.placed import placed
 from strava_pipeline_tests.strava.loopback import Loopback
 from webhook_bridge import failed_run_queries
@@ -295,7 +295,7 @@ def test_bridges_that_look_at_once_make_one_message(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_SECONDS)
     assert len(messages(engine)) == 1
 
 

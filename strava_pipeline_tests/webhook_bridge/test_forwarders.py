@@ -19,11 +19,11 @@ from strava_pipeline.warehouse.schema.access_tables import invites, operator_aud
 from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.web.operator_door import invite_proof, session_proof
 from strava_pipeline_tests.conftest import OPERATOR_TOKEN
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.webhook_bridge.deliveries import RIDER
 from strava_pipeline_tests.webhook_bridge.forwarders import http_forwarder, tcp_forwarder
 from webhook_bridge.bad_requests import PER_MINUTE
 
-TIMEOUT_SECONDS = 20
 Bridge = tuple[subprocess.Popen[str], int]
 Forwarder = Callable[[int], AbstractContextManager[int]]
 
@@ -45,10 +45,10 @@ class Person:
         self.session.close()
 
     def get(self, path: str) -> requests.Response:
-        return self.session.get(f"{self.url}{path}", timeout=TIMEOUT_SECONDS, allow_redirects=False)
+        return self.session.get(f"{self.url}{path}", timeout=PATIENCE_SECONDS, allow_redirects=False)
 
     def post(self, path: str, **form: str) -> requests.Response:
-        return self.session.post(f"{self.url}{path}", data=form, timeout=TIMEOUT_SECONDS, allow_redirects=False)
+        return self.session.post(f"{self.url}{path}", data=form, timeout=PATIENCE_SECONDS, allow_redirects=False)
 
     def csrf(self, page: str) -> str:
         found = re.search(r'name="csrf" value="([0-9a-f]+)"', self.get(page).text)
@@ -108,7 +108,7 @@ def test_nothing_of_a_sign_in_link_stands_in_the_log(bridge: Bridge, engine: Eng
         policies = [answer.headers["Referrer-Policy"] for answer in (person.post(path, csrf=csrf), person.get(path))]
     assert policies == ["no-referrer"] * 2
     process.terminate()
-    _, log = process.communicate(timeout=TIMEOUT_SECONDS)
+    _, log = process.communicate(timeout=PATIENCE_SECONDS)
     assert link not in log
 
 

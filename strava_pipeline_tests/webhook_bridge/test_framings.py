@@ -7,9 +7,9 @@ import socket
 import subprocess
 from contextlib import suppress
 
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.framings import AMBIGUOUS, CLEAR, NEXT, STATUS
 
-PATIENCE_SECONDS = 15
 READ_AT_ONCE = 8192
 Bridge = tuple[subprocess.Popen[str], int]
 

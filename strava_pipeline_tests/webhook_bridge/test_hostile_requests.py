@@ -19,10 +19,10 @@ from sqlalchemy import Engine, func, select
 
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.webhook_bridge.deliveries import PATH, SECRET, delivery, signed
 from webhook_bridge.app import create_app
 
-PATIENCE_SECONDS = 15
 MEGABYTE = 2**20
 Bridge = tuple[subprocess.Popen[str], int]
 

@@ -20,13 +20,13 @@ from strava_pipeline.warehouse.schema.access_tables import oauth_states as oauth
 from strava_pipeline.warehouse.schema.grant_tables import token_audit, users
 from strava_pipeline.warehouse.tokens import oauth_states
 from strava_pipeline_tests.erasing import disconnect_and_erase
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.strava.loopback import Loopback, Reply, reply
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, state_in, words_of
 from webhook_bridge.app import create_app
 
 PUBLIC = "https://rides.example.org"
 ALL = "read,activity:read_all,profile:read_all"
-PATIENCE_SECONDS = 20
 
 
 def tokens(athlete: int) -> Reply:

@@ -21,7 +21,7 @@ from strava_pipeline.warehouse.access.operator_sessions import open_session
 from strava_pipeline.warehouse.migrate import migrate, open_warehouse, stored_revision
 from strava_pipeline.web.operator_door import cookie_name, session_proof
 from strava_pipeline_tests.bridge_process import bridge_process
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.later_revisions import later_revision
 from strava_pipeline_tests.webhook_bridge.dagster_stand_in import DagsterStandIn
 from strava_pipeline_tests.webhook_bridge.deliveries import PATH, delivery, signed
@@ -78,7 +78,7 @@ class Sender:
 
     def _is_taken(self, number: int) -> bool:
         body = delivery(object_id=number)
-        answer = requests.post(self.addresses[-1] + PATH, body, headers=signed(body), timeout=10)
+        answer = requests.post(self.addresses[-1] + PATH, body, headers=signed(body), timeout=PATIENCE_SECONDS)
         if answer.status_code == HTTPStatus.OK:
             self.taken.add(number)
             return True
@@ -116,7 +116,7 @@ def page_of(address: str, settings: Settings, engine: Engine) -> requests.Respon
     """The operator's page."""
     with engine.begin() as connection:
         secret = open_session(connection, session_proof(settings))
-    return requests.get(f"{address}/", cookies={cookie_name(settings): secret}, timeout=10)
+    return requests.get(f"{address}/", cookies={cookie_name(settings): secret}, timeout=PATIENCE_SECONDS)
 
 
 def goes_on(sender: Sender) -> None:
@@ -135,14 +135,14 @@ def test_a_bridge_goes_on_during_and_after_an_upgrade_and_may_start_again(
         with engine.begin() as connection:
             connection.execute(text(OF_LATER))
         goes_on(sender)
-        assert requests.get(f"{address}/health/ready", timeout=10).status_code == HTTPStatus.OK
-        assert requests.get(f"{address}/health/live", timeout=10).status_code == HTTPStatus.OK
+        assert requests.get(f"{address}/health/ready", timeout=PATIENCE_SECONDS).status_code == HTTPStatus.OK
+        assert requests.get(f"{address}/health/live", timeout=PATIENCE_SECONDS).status_code == HTTPStatus.OK
 
         with bridge_process(tmp_path, os.environ) as again:
             # This one first sees the tables as they are now.
             sender.addresses.append(again)
             goes_on(sender)
-            assert requests.get(f"{again}/health/ready", timeout=10).status_code == HTTPStatus.OK
+            assert requests.get(f"{again}/health/ready", timeout=PATIENCE_SECONDS).status_code == HTTPStatus.OK
             page = page_of(again, settings, engine)
             assert page.status_code == HTTPStatus.OK, page.text
             sender.stopping.set()

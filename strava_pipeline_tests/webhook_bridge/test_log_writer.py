@@ -15,12 +15,11 @@ from pathlib import Path
 import pytest
 
 from strava_pipeline.log_lines import JsonLines, TextLines
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from webhook_bridge import log_writer
 from webhook_bridge.log_writer import LogWriter
 
 LINES = 500
-PATIENCE_SECONDS = 10
 BARE = logging.Formatter()
 PROGRAM = f"""
 import logging

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline_tests.conftest import OPERATOR_TOKEN
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.ports import free_port
 from strava_pipeline_tests.webhook_bridge.answers import refusal
 from strava_pipeline_tests.webhook_bridge.browser import Browser
@@ -187,9 +187,9 @@ def test_the_served_bridge_tells_them_on_a_port_of_its_own_until_it_ends(
     url = f"http://127.0.0.1:{metrics_port}/metrics"
 
     def scraped() -> dict[str, float]:
-        return samples_of(requests.get(url, timeout=10).text)
+        return samples_of(requests.get(url, timeout=PATIENCE_SECONDS).text)
 
-    requests.post(f"http://127.0.0.1:{port}/webhooks/strava", data=b"{}", timeout=10)
+    requests.post(f"http://127.0.0.1:{port}/webhooks/strava", data=b"{}", timeout=PATIENCE_SECONDS)
     found = eventually(lambda: found if "database_up" in (found := scraped()) else None, "a first reading")
     assert found is not None
     assert (found["database_up"], found["dagster_reachable"]) == (1, 0)
@@ -197,12 +197,12 @@ def test_the_served_bridge_tells_them_on_a_port_of_its_own_until_it_ends(
     running = {name: value for name, value in found.items() if name.startswith("thread_running")}
     assert set(running.values()) == {1}
     assert {f"thread_running{{thread={name}}}" for name in ("dispatcher", "delivery-counting")} <= set(running)
-    assert requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).status_code == 404
+    assert requests.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_SECONDS).status_code == 404
     # A connection that is left open does not hold up the end.
-    with closing(HTTPConnection("127.0.0.1", metrics_port, timeout=10)) as idle:
+    with closing(HTTPConnection("127.0.0.1", metrics_port, timeout=PATIENCE_SECONDS)) as idle:
         idle.request("GET", "/metrics")
         idle.getresponse().read()
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
     with pytest.raises(requests.ConnectionError):
-        requests.get(url, timeout=10)
+        requests.get(url, timeout=PATIENCE_SECONDS)

@@ -20,7 +20,7 @@ from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline_tests.conftest import SETTINGS, TEMPLATE, new_database
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.moody_server import MoodyDatabase, MoodyServer
 from strava_pipeline_tests.webhook_bridge.deliveries import PATH, RIDER, delivery, signed
 
@@ -38,14 +38,16 @@ class Served:
 
     def deliver(self, number: int) -> int:
         body = delivery(object_id=number)
-        status = requests.post(f"{self.url}{PATH}", data=body, headers=signed(body), timeout=10).status_code
+        status = requests.post(
+            f"{self.url}{PATH}", data=body, headers=signed(body), timeout=PATIENCE_SECONDS
+        ).status_code
         self.answers.add(status)
         if status == 200:
             self.accepted.append(number)
         return status
 
     def health(self, which: str) -> int:
-        return requests.get(f"{self.url}/health/{which}", timeout=10).status_code
+        return requests.get(f"{self.url}/health/{which}", timeout=PATIENCE_SECONDS).status_code
 
     def stored(self) -> list[int]:
         """The events in the inbox, by the number of their object."""
@@ -81,7 +83,7 @@ def served(own_server: MoodyServer, tmp_path_factory: pytest.TempPathFactory) ->
             assert told.startswith("bridge listening on "), log.read_text()
             yield Served(told.split()[-1], database, log)
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
+            process.communicate(timeout=PATIENCE_SECONDS)
 
 
 @contextmanager

@@ -18,12 +18,12 @@ from sqlalchemy import Engine, func, select
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.pgbouncer import PgBouncer, Pooling, pgbouncer
 from strava_pipeline_tests.webhook_bridge.deliveries import PATH, delivery, signed
 
 SENDERS = 18
 DELIVERIES_EACH = 30
-PATIENCE_SECONDS = 30
 
 
 @pytest.fixture(scope="module", params=[Pooling(), Pooling(leaves_options_out=False)], ids=str)

@@ -24,7 +24,7 @@ from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.web.operator_door import cookie_name
 from strava_pipeline_tests.conftest import OPERATOR_TOKEN, SETTINGS
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.moody_server import MoodyDatabase
 from strava_pipeline_tests.streaming_replica import StreamingReplica
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, words_of
@@ -193,7 +193,7 @@ def test_a_bridge_in_a_process_of_its_own_shows_its_page_and_goes_back(
         address = process.stdout.readline().split()[-1]
 
         def page() -> str:
-            answer = requests.get(address, cookies=browser.cookies(), timeout=30, allow_redirects=False)
+            answer = requests.get(address, cookies=browser.cookies(), timeout=PATIENCE_SECONDS, allow_redirects=False)
             return answer.text if answer.status_code == 200 else ""
 
         try:
@@ -204,7 +204,7 @@ def test_a_bridge_in_a_process_of_its_own_shows_its_page_and_goes_back(
             eventually(lambda: "As of 20" in page(), "a page from the primary")
         finally:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
+            process.communicate(timeout=PATIENCE_SECONDS)
     assert "Traceback" not in log.read_text()
     assert "read from the replica at" in log.read_text()
 

@@ -19,12 +19,12 @@ from strava_pipeline.home import settings_file
 from strava_pipeline.log_lines import TextLines
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.logged import logged
 from strava_pipeline_tests.webhook_bridge.deliveries import PATH, delivery, signed
 from webhook_bridge.app import create_app
 from webhook_bridge.request_ids import HEADER
 
-PATIENCE_SECONDS = 60
 GIVEN = "proxy-4711.abc_DEF"
 
 

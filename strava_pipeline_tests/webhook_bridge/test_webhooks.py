@@ -19,13 +19,13 @@ from strava_pipeline.settings import Settings, SignatureMode, load_settings
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.tables import metadata
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.webhook_bridge.answers import refusal
 from strava_pipeline_tests.webhook_bridge.deliveries import PATH, RIDER, delivery, signed
 from strava_pipeline_tests.webhook_bridge.engines import engine_away
 from webhook_bridge.app import create_app
 from webhook_bridge.webhooks import BODY_CAP_BYTES
 
-PATIENCE_SECONDS = 30
 # Strava gives an answer two seconds.
 STRAVAS_PATIENCE_SECONDS = 2
 

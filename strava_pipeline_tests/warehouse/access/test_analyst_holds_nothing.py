@@ -37,13 +37,13 @@ from strava_pipeline.warehouse.migrate import HEAD, migrate
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline_tests.conftest import opened
 from strava_pipeline_tests.erasing import disconnect_and_erase
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.inbox import bring_up_to_date, connect_riders, store
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
 
 JUNE = Span(RIDER, datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
 # The pipeline waits so long for a lock here, and a test so long for the pipeline.
 LOCK_MILLISECONDS = 2000
-PATIENCE_SECONDS = 60
 # Every advisory lock that the pipeline ever took, as an SQL expression each.
 NUMBERS = (
     *(str(number) for number in range(7_283_000, 7_283_016)),

@@ -30,6 +30,7 @@ from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import ImportStep, PayloadKind
 from strava_pipeline_tests.erasing import disconnect_and_erase
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.inbox import LONG_AGO, claim_one, connect_riders, store
 from strava_pipeline_tests.month_counts import counts_after_a_check, counts_of_everything
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
@@ -197,7 +198,7 @@ def test_of_two_at_once_one_waits_and_finds_nothing_left(strava: StravaStandIn, 
         checks = [threads.submit(check_changed_months, engine) for _ in range(2)]
         wait_for_a_lock(engine, 2)
         other.commit()
-        assert sorted(check.result(timeout=60) for check in checks) == [0, 2]
+        assert sorted(check.result(timeout=PATIENCE_SECONDS) for check in checks) == [0, 2]
     assert counts_after_a_check(engine) == counts_of_everything(engine)
 
 
@@ -228,7 +229,7 @@ def test_nothing_of_an_athlete_is_counted_after_an_erasure(strava: StravaStandIn
         wait_for_a_lock(engine, 1)
         erase(engine)
         other.commit()
-        checked.result(timeout=60)
+        checked.result(timeout=PATIENCE_SECONDS)
     with engine.connect() as connection:
         assert connection.execute(select(func.count()).select_from(month_checks)).scalar() == 0
     assert marks(engine) == set()
@@ -263,7 +264,7 @@ def test_an_erasure_waits_for_a_check_under_way_and_deletes_what_it_found(
 
         monkeypatch.setattr(checking, "_store", meets_an_erasure)
         check_changed_months(engine)
-        erasures[0].result(timeout=60)
+        erasures[0].result(timeout=PATIENCE_SECONDS)
     with engine.connect() as connection:
         assert connection.execute(select(func.count()).select_from(month_checks)).scalar() == 0
 

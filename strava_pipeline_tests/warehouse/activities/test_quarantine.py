@@ -17,6 +17,7 @@ from strava_pipeline.warehouse.activities.deletion import delete_activities
 from strava_pipeline.warehouse.activities.quarantine import add_to_quarantine, count_quarantined
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.states import ImportStep, PutAside
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
 from strava_pipeline_tests.warehouse.sessions import wait_for_a_lock
 
@@ -136,7 +137,7 @@ def test_an_activity_that_is_deleted_meanwhile_is_not_put_aside(strava: StravaSt
         putting = threads.submit(put)
         wait_for_a_lock(engine, 1)
         deleting.commit()
-        putting.result(timeout=60)
+        putting.result(timeout=PATIENCE_SECONDS)
     assert [row["activity_id"] for row in stored(engine)] == [1]
 
 
@@ -152,5 +153,5 @@ def test_what_is_put_aside_while_it_is_deleted_goes_with_it(strava: StravaStandI
         deleting = threads.submit(delete)
         wait_for_a_lock(engine, 1)
         putting.commit()
-        deleting.result(timeout=60)
+        deleting.result(timeout=PATIENCE_SECONDS)
     assert stored(engine) == []

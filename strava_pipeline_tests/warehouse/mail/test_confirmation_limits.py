@@ -10,6 +10,7 @@ from sqlalchemy import Engine, func, select, update
 
 from strava_pipeline.warehouse.mail.confirmation_limits import Ask, delete_counted, refusal_reason
 from strava_pipeline.warehouse.schema.notification_tables import confirmation_mails
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
 
 def counted(engine: Engine) -> int:
@@ -73,7 +74,7 @@ def test_two_at_once_do_not_both_take_the_last_place(engine: Engine) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_SECONDS)
     assert len(told) == 6
     assert told.count("") == 1
 

@@ -31,6 +31,7 @@ from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
 from strava_pipeline_tests.erasing import disconnect_and_erase
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.mail_consent import with_address
 
 RIDER, OTHER = 1001, 1002
@@ -94,7 +95,7 @@ def test_two_who_confirm_at_once_confirm_once(engine: Engine) -> None:
         assert confirm_address(first, consent) is Confirmed.NOW
         other = threading.Thread(target=lambda: told.append(confirmed(engine, consent)))
         other.start()
-    other.join(20)
+    other.join(PATIENCE_SECONDS)
     assert told == [Confirmed.BEFORE]
 
 

@@ -23,6 +23,7 @@ from strava_pipeline.warehouse.mail.mail_queue import (
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.states import MailState
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
 RIDER, RIDE, FENCE = 1001, 5, 3
 DAY = timedelta(days=1)
@@ -97,7 +98,7 @@ def test_two_at_once_announce_one_mail(engine: Engine) -> None:
         assert enqueue_ride_mail(first, FENCE)
         other = threading.Thread(target=lambda: told.append(announced(engine)))
         other.start()
-    other.join(20)
+    other.join(PATIENCE_SECONDS)
     assert told == [False]
     assert row(engine).state == "pending"
 
@@ -141,7 +142,7 @@ def test_many_claimers_share_the_mails_and_none_gets_one_twice(engine: Engine) -
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_SECONDS)
     assert sorted(number or 0 for number in taken) == list(range(20))
 
 

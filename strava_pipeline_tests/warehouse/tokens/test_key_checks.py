@@ -19,6 +19,7 @@ from strava_pipeline.sync.access import open_client, open_tokens
 from strava_pipeline.warehouse.schema.grant_tables import key_checks, token_journal
 from strava_pipeline.warehouse.tokens.key_checks import check_keys, read_use
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore, erase_tokens, patient_transaction
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
 RIDER = 2**40
 
@@ -83,7 +84,7 @@ def test_of_two_processes_with_different_keys_of_one_new_id_one_starts(engine: E
 
     def start() -> str:
         keyring = Keyring.parse(key("a"))
-        together.wait(30)
+        together.wait(PATIENCE_SECONDS)
         try:
             check_keys(engine, keyring)
         except ConfigurationError:

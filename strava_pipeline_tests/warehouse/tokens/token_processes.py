@@ -40,11 +40,10 @@ from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.warehouse.engine import ensure_database_url, open_engine
 from strava_pipeline.warehouse.tokens.key_rotation import rotate
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 
 RIDER = 2**40
 GATE = 4711
-PATIENCE_SECONDS = 60
 # After which statement a process dies; the other points are in its call to Strava, or behind everything.
 STATEMENTS = {"journal": "UPDATE ops.token_journal", "users": "UPDATE ops.users"}
 POINTS = ("intent", "answer", *STATEMENTS, "done")
