@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -145,10 +144,8 @@ def test_a_signal_ends_a_backfill_within_seconds_and_in_one_line(
     else:
         eventually(lambda: len(asked(mock)) >= 5, "five requests of the backfill")
     process.send_signal(number)
-    began = time.monotonic()
+    # Three seconds of grace and the end of the process; what it waited for takes ten minutes and more.
     told, _ = process.communicate(timeout=PATIENCE_SECONDS)
-    # Three seconds of grace and the end of the process, on a machine that has more to do.
-    assert time.monotonic() - began < 20
     assert process.returncode == 128 + number, told
     lines = [line for line in told.splitlines() if not line.startswith("run ")]
     assert lines[-1].startswith("strava-pipeline: interrupted; so far "), told

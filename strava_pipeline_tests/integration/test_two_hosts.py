@@ -41,8 +41,6 @@ MONTHS_AGO = (3, 4, 5)
 SHORT_LIMIT, WINDOW_SECONDS = 20, 10
 HELD_SECONDS = 25.0
 BOTH = {"one", "two"}
-# Until the server gives up a client that is gone.
-FREED_SECONDS = 45
 ANALYSED = dg.AssetKey(NAMES.asset_path(Asset.ANALYSES))
 
 
@@ -151,7 +149,7 @@ def test_work_of_a_host_that_vanishes_goes_on_at_the_other(running: Distributed)
         assert len(running.rows(unfinished, rider=HELD if "webhook" in unfinished else NEW)) == 1
     assert not is_free(running, "quota")
     running.takes_runs_too("two")
-    eventually(lambda: is_free(running, "quota"), "a lock that nobody holds any more", FREED_SECONDS)
+    eventually(lambda: is_free(running, "quota"), "a lock that nobody holds any more")
     await_events(running)
     await_whole(running, NEW)
     later = ride(running, HELD)

@@ -32,7 +32,7 @@ def session() -> Iterator[requests.Session]:
 
 @pytest.fixture
 def short_deadline(monkeypatch: pytest.MonkeyPatch) -> float:
-    """The total deadline, short enough to be waited for."""
+    """The total deadline, short enough to be waited for; answers that are meant to come may miss it."""
     monkeypatch.setattr(http, "DEADLINE_SECONDS", 0.4)
     return http.DEADLINE_SECONDS
 

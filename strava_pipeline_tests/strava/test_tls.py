@@ -8,9 +8,10 @@ import pytest
 import requests
 
 from strava_pipeline.errors import RetriableStravaError
+from strava_pipeline.strava import http
 from strava_pipeline.strava.http import send
 from strava_pipeline_tests.certificates import make_certificate
-from strava_pipeline_tests.strava.loopback import Loopback, Raw
+from strava_pipeline_tests.strava.loopback import LATE_SECONDS, Loopback, Raw
 
 
 @pytest.fixture
@@ -33,14 +34,15 @@ def test_an_unknown_certificate_is_refused_before_anything_is_sent(
 
 
 def test_the_deadline_holds_over_tls(
-    strava: Loopback, session: requests.Session, certificate: str, short_deadline: float
+    strava: Loopback, session: requests.Session, certificate: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session.verify = certificate
     url = f"https://127.0.0.1:{strava.port}"
     assert send(session, "GET", url, what="GET").status == 200
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\n"
     strava.answers(Raw(lambda: iter([head, *repeat(b"x", 1_000)])))
+    monkeypatch.setattr(http, "DEADLINE_SECONDS", 0.4)
     started = time.monotonic()
     with pytest.raises(RetriableStravaError, match="no whole answer in time"):
         send(session, "GET", url, what="GET")
-    assert time.monotonic() - started < short_deadline + 1
+    assert time.monotonic() - started < LATE_SECONDS

@@ -18,6 +18,13 @@ from strava_pipeline_tests.placed import PlacedLoopback
 from strava_pipeline_tests.webhook_bridge.dagster_stand_in import DagsterStandIn
 from strava_pipeline_tests.webhook_bridge.deliveries import RIDER
 from webhook_bridge import dispatcher as dispatching
+from webhook_bridge import intake
+
+
+@pytest.fixture(autouse=True)
+def patient_intake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine refuses no delivery of a test that is about something else."""
+    monkeypatch.setattr(intake, "STORE_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline_tests.conftest import SETTINGS, TEMPLATE, new_database
 from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.moody_server import MoodyDatabase, MoodyServer
+from strava_pipeline_tests.patient_bridge import PATIENT_BRIDGE
 from strava_pipeline_tests.webhook_bridge.deliveries import PATH, RIDER, delivery, signed
 
 
@@ -70,12 +70,11 @@ def served(own_server: MoodyServer, tmp_path_factory: pytest.TempPathFactory) ->
             connection.execute(insert(users).values(athlete_id=RIDER, scopes=[], state="active", generation=1))
         engine.dispose()
         variables = SETTINGS | {"STRAVA_DATABASE_URL": database.address, "STRAVA_HOME": str(home)}
-        command = [sys.executable, "-m", "strava_pipeline", "bridge", "--port", "0"]
         log = home / "log"
         with (
             log.open("wb") as written,
             subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=written, text=True, env=os.environ | variables
+                PATIENT_BRIDGE, stdout=subprocess.PIPE, stderr=written, text=True, env=os.environ | variables
             ) as process,
         ):
             assert process.stdout is not None

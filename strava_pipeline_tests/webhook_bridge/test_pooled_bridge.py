@@ -6,7 +6,6 @@ import http.client
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -19,6 +18,7 @@ from strava_pipeline.local.postgres import Server
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline_tests.eventually import PATIENCE_SECONDS
+from strava_pipeline_tests.patient_bridge import PATIENT_BRIDGE
 from strava_pipeline_tests.pgbouncer import PgBouncer, Pooling, pgbouncer
 from strava_pipeline_tests.webhook_bridge.deliveries import PATH, delivery, signed
 
@@ -35,11 +35,10 @@ def pooler(server: Server, request: pytest.FixtureRequest) -> Iterator[PgBouncer
 @pytest.fixture
 def port(settings: Settings, rider: None, pooler: PgBouncer) -> Iterator[int]:
     """The port of a bridge that reaches the tables through the pooler."""
-    command = [sys.executable, "-m", "strava_pipeline", "bridge", "--port", "0"]
     assert settings.database_url is not None
     environment = os.environ | {"STRAVA_DATABASE_URL": pooler.address(settings.database_url.get_secret_value())}
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+        PATIENT_BRIDGE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
     ) as process:
         assert process.stdout is not None
         yield int(process.stdout.readline().rsplit(":", 1)[1])

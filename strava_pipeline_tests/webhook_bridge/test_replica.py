@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from strava_pipeline.web.operator_door import cookie_name
 from strava_pipeline_tests.conftest import OPERATOR_TOKEN, SETTINGS
 from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.moody_server import MoodyDatabase
+from strava_pipeline_tests.patient_bridge import PATIENT_BRIDGE
 from strava_pipeline_tests.streaming_replica import StreamingReplica
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, words_of
 from webhook_bridge.app import create_app
@@ -183,11 +183,10 @@ def test_only_pages_that_show_what_is_stored_are_read_from_the_replica(browser: 
 def test_a_bridge_in_a_process_of_its_own_shows_its_page_and_goes_back(
     browser: Browser, settings: Settings, moody: MoodyDatabase, replica: StreamingReplica, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "strava_pipeline", "bridge", "--port", "0"]
     log = tmp_path / "log"
     with (
         log.open("wb") as written,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=written, text=True) as process,
+        subprocess.Popen(PATIENT_BRIDGE, stdout=subprocess.PIPE, stderr=written, text=True) as process,
     ):
         assert process.stdout is not None
         address = process.stdout.readline().split()[-1]

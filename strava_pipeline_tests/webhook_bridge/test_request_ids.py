@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +20,7 @@ from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.logged import logged
+from strava_pipeline_tests.patient_bridge import PATIENT_BRIDGE
 from strava_pipeline_tests.webhook_bridge.deliveries import PATH, delivery, signed
 from webhook_bridge.app import create_app
 from webhook_bridge.request_ids import HEADER
@@ -109,9 +109,8 @@ def test_lines_from_whichever_level_on_carry_their_numbers(
     settings.home.mkdir(mode=0o700)
     settings_file(settings.home).write_text(f"STRAVA_LOG_LEVEL={level}\n", encoding="utf-8")
     settings_file(settings.home).chmod(0o600)
-    command = (sys.executable, "-m", "strava_pipeline", "bridge", "--port", "0")
     with subprocess.Popen(
-        command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        PATIENT_BRIDGE, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         url = f"{process.stdout.readline().rpartition(' ')[2].strip()}{PATH}"

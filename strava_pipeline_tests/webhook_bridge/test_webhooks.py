@@ -23,6 +23,7 @@ from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.webhook_bridge.answers import refusal
 from strava_pipeline_tests.webhook_bridge.deliveries import PATH, RIDER, delivery, signed
 from strava_pipeline_tests.webhook_bridge.engines import engine_away
+from webhook_bridge import intake
 from webhook_bridge.app import create_app
 from webhook_bridge.webhooks import BODY_CAP_BYTES
 
@@ -223,7 +224,11 @@ def test_database_away_is_503_without_a_reason(settings: Settings) -> None:
     assert refusal(answer) == (503, "unavailable")
 
 
-def test_database_that_hangs_is_503_while_strava_still_waits(settings: Settings) -> None:
+def test_database_that_hangs_is_503_while_strava_still_waits(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So short that a busy machine keeps Strava's patience all the same; see test_intake.py.
+    monkeypatch.setattr(intake, "STORE_SECONDS", 0.05)
     # The kernel takes the connection, and nobody ever answers on it.
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         hanging = open_engine(make_url(f"postgresql+psycopg://me@127.0.0.1:{deaf.getsockname()[1]}/x"))

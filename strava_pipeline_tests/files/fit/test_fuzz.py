@@ -15,7 +15,7 @@ from strava_pipeline_tests.files.fit.made_up import steady_file
 
 DATA = Path(__file__).parents[1] / "data" / "fit"
 INPUTS, SEED = 2_000, 20
-MOST_S = 2.0
+MOST_S = 10.0
 # Bytes that mean something at the places where they are put: headers of messages, counts, types, none.
 TELLING = (0x00, 0x01, 0x0E, 0x40, 0x60, 0x7F, 0x80, 0xE3, 0xFD, 0xFF)
 
