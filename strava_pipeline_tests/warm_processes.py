@@ -43,7 +43,7 @@ COMMAND_MODULES = (
     "webhook_bridge.app",
     "webhook_bridge.server",
 )
-TIMEOUT_SECONDS = 400
+TIMEOUT_SECONDS = 900
 LISTENING_SECONDS = 0.02
 NOWHERE = "/dev/null"
 

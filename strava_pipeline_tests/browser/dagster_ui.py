@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, ViewportSize, expect
 from strava_pipeline.names import OWN_NAMES
 
 # Some of its pages ask Dagster for several things before they show one.
-PAGE_MILLISECONDS = 30_000
+PAGE_MILLISECONDS = 200_000
 WINDOW: ViewportSize = {"width": 1280, "height": 800}
 
 

@@ -10,7 +10,7 @@ from playwright.sync_api import FloatRect, Locator, Page
 
 MAX_BYTES = 250_000
 COLOURS = 256
-LOADED_MILLISECONDS = 60_000
+LOADED_MILLISECONDS = 200_000
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from strava_pipeline.dagster_guard import connections
 from strava_pipeline.dagster_guard.connections import GuardedProtocol
 from strava_pipeline_tests.eventually import eventually
 
-PATIENCE_SECONDS = 20
-HEAD_SECONDS = 0.3
+PATIENCE_SECONDS = 60
+HEAD_SECONDS = 0.6
 CONNECTIONS = 5
 LARGE = b"x" * 20_000_000
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"

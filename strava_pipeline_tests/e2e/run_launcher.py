@@ -52,6 +52,10 @@ class RunLauncher:
         """Runs that are at work."""
         return [run for run in list(self.runs.values()) if run is not None and run.poll() is None]
 
+    def all_have_ended(self) -> bool:
+        """Whether no run is at work, or in the queue."""
+        return all(run is not None and run.poll() is not None for run in list(self.runs.values()))
+
     def answer(self, params: dict[str, Any]) -> dict[str, Any]:
         if "runIds" in params:
             times = {"startTime": None, "updateTime": None}

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.long
 ATHLETE = CYCLIST.athlete_id
 # With the activities of a whole month, which the newest one has not on its first days, a run takes a while.
 SLOW = {"path": "/api/v3/activities/*", "fault": "delay", "delay_s": 2.0, "times": None}
-IMPORT_SECONDS = 400
+IMPORT_SECONDS = 900
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ ATHLETE = CYCLIST.athlete_id
 MONTHS = Pools.of_runs(NAMES, USUAL_RUNS).slots[NAMES.pool]
 # A month takes minutes then.
 SLOW = {"path": "/api/v3/activities/*", "fault": "delay", "delay_s": 5.0, "times": None}
-IMPORT_SECONDS = 400
+IMPORT_SECONDS = 900
 
 
 @dataclass

@@ -20,7 +20,7 @@ ATHLETE = CYCLIST.athlete_id
 # More than half of all activities, which Strava then lists no more.
 LOST = 59
 # A month that fails may delay the others by no more.
-SOON_SECONDS = 300
+SOON_SECONDS = 900
 
 
 @pytest.fixture

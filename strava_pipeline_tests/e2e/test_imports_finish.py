@@ -31,7 +31,7 @@ from strava_pipeline_tests.wishes import change, hurried, is_whole, wish, wish_f
 from webhook_bridge.dagster_server import DagsterServer, ask
 
 ATHLETE = RUNNER.athlete_id
-FINISHING_SECONDS = 500
+FINISHING_SECONDS = 900
 SLOW = {"path": "/api/v3/activities/*", "fault": "delay", "delay_s": 2.0, "times": None}
 CANCEL = """
 mutation Cancel($params: String!) {

@@ -17,8 +17,6 @@ from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.ports import free_port
 from strava_pipeline_tests.warm_processes import WarmProcesses
 
-LEASE_SECONDS = "3"
-
 
 @pytest.fixture(scope="module")
 def victims() -> Iterator[WarmProcesses]:
@@ -38,7 +36,6 @@ def live_path(
     environment = installation.environment | {
         "STRAVA_HOME": str(installation.home),
         "STRAVA_BRIDGE_PORT": str(free_port()),
-        "VICTIM_LEASE_SECONDS": LEASE_SECONDS,
     }
     with run_launcher(environment, victims) as (launcher, url):
         environment["DAGSTER_WEBSERVER_URL"] = url
@@ -58,6 +55,8 @@ def test_a_run_may_be_killed_anywhere(live_path: LivePath) -> None:
         assert live_path.deliver(rides[-1])
         # One run each.
         eventually(lambda: len(live_path.launcher.runs) > number, "a launch")  # noqa: B023  called at once
+    eventually(live_path.launcher.all_have_ended, "the end of each run")
+    live_path.let_leases_end()
     live_path.assert_everything_took_effect_once(rides)
     assert live_path.launcher.dies_at == []
     ends = [run.wait() for run in live_path.launcher.runs.values() if run is not None]
@@ -74,6 +73,7 @@ def test_a_bridge_may_be_killed_anywhere(live_path: LivePath) -> None:
         assert bridge is not None
         eventually(lambda: bridge.poll() is not None, f"the end at: {point}")  # noqa: B023  called at once
         assert bridge.poll() == -signal.SIGKILL
+        live_path.let_leases_end()
         live_path.start_bridge()
         if not acknowledged:
             assert live_path.deliver(rides[-1])

@@ -20,7 +20,7 @@ from strava_pipeline_tests.moody_server import MoodyDatabase
 from strava_pipeline_tests.ui_backfill import launch_backfill
 from strava_pipeline_tests.wishes import is_whole, wish_for
 
-IMPORT_SECONDS = 400
+IMPORT_SECONDS = 900
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A process that can die at a named point: the real bridge, or the real job as a run of its own.
 
-``python victim.py bridge`` or ``python victim.py run RUN_ID FENCE...``. ``VICTIM_DIES_AT`` names the point, and
-``VICTIM_LEASE_SECONDS`` shortens the leases, so that nobody has to wait a minute to see a claim taken over.
+``python victim.py bridge`` or ``python victim.py run RUN_ID FENCE...``. ``VICTIM_DIES_AT`` names the point.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 
@@ -43,10 +41,7 @@ RUN_POINTS = {
 
 
 def main() -> None:
-    """Shorten the leases, lay the trap, be the process."""
-    lease_s = float(os.environ.get("VICTIM_LEASE_SECONDS", "0"))
-    if lease_s:
-        _shorten_leases(lease_s)
+    """Lay the trap, be the process."""
     if name := os.environ.get("VICTIM_DIES_AT"):
         _die_at((BRIDGE_POINTS | RUN_POINTS)[name])
     what, *arguments = sys.argv[1:]
@@ -56,11 +51,6 @@ def main() -> None:
         cli(["bridge"])
     else:
         _run(arguments[0], [int(fence) for fence in arguments[1:]])
-
-
-def _shorten_leases(seconds: float) -> None:
-    claims: Any = importlib.import_module("strava_pipeline.warehouse.inbox.claims")
-    claims.LAUNCH_LEASE = claims.WORK_LEASE = timedelta(seconds=seconds)
 
 
 def _die_at(point: Point) -> None:

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.long
 
 RIDES = 16
 SLOW = {"path": "/api/v3/activities/*", "fault": "delay", "delay_s": 0.5, "times": None}
-IMPORTING_SECONDS = 300
+IMPORTING_SECONDS = 900
 
 
 class Rider(IntEnum):

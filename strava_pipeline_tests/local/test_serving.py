@@ -17,7 +17,7 @@ from strava_pipeline.local import serving
 from strava_pipeline.local.listeners import open_listener
 
 REQUEST_SECONDS = 0.5
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 # More than the buffers of both ends of a connection take.
 LARGE = "x" * 20_000_000
 

@@ -16,7 +16,7 @@ class DagsterStandIn:
 
     launches: list[dict[str, Any]] = field(default_factory=list)
     refusal: tuple[int, bytes] | None = None
-    # What became of runs, when asked for them.
+    # What became of runs, when asked for them; the others are still to come.
     runs: dict[str, str] = field(default_factory=dict)
     # When they began (epoch, s).
     began: float | None = None
@@ -38,7 +38,7 @@ class DagsterStandIn:
         if "runIds" in body["variables"]["params"]:
             names = body["variables"]["params"]["runIds"]
             times = {"startTime": self.began, "updateTime": self.began}
-            found = [{"runId": name, "status": self.runs[name]} | times for name in names]
+            found = [{"runId": name, "status": self.runs.get(name, "QUEUED")} | times for name in names]
             return reply({"data": {"answer": {"__typename": "Runs", "results": found}}})
         self.launches.append(body["variables"]["params"])
         run = {"__typename": "LaunchRunSuccess", "run": {"id": f"run-{len(self.launches)}"}}

@@ -177,8 +177,12 @@ def test_a_thread_that_ended_for_a_fault_nobody_thought_of_is_replaced(
     with monkeypatch.context() as patch:
         patch.setattr(intake, "_gathered", out_of_memory)
         patch.setattr(threading, "excepthook", lambda _: None)
+        patch.setattr(intaking, "STORE_SECONDS", 0.05)
         with pytest.raises(DatabaseUnavailable):
             intake.store(event(1))
+        thread = intake._thread
+        assert thread is not None
+        eventually(lambda: not thread.is_alive(), "the end of the thread")
     assert intake.store(event(2)).outcome is Stored.NEW
     assert 2 in stored(engine)
 
