@@ -19,6 +19,7 @@ BUILT_ON: Final = {
     Asset.ANALYSES: Asset.STREAMS,
     Asset.LAKE: Asset.STREAMS,
     Asset.TRAINING_LOAD: Asset.ANALYSES,
+    Asset.ARCHIVE_FILES: Asset.ACTIVITIES,
 }
 
 

@@ -73,13 +73,14 @@ class Asset:
     ANALYSES: Final = "route_analyses"
     LAKE: Final = "activity_points_parquet"
     TRAINING_LOAD: Final = "training_load"
+    ARCHIVE_FILES: Final = "archive_files"
 
 
 # One request returns both, so neither is materialized alone.
 PROFILE_ASSETS: Final = (Asset.ATHLETES, Asset.GEAR)
 # The assets of an athlete's month, each built on the one before.
 HISTORY_ASSETS: Final = (Asset.ACTIVITIES, Asset.DETAILS, Asset.STREAMS, Asset.ANALYSES)
-ALL_ASSETS: Final = (*PROFILE_ASSETS, *HISTORY_ASSETS, Asset.LAKE, Asset.TRAINING_LOAD)
+ALL_ASSETS: Final = (*PROFILE_ASSETS, *HISTORY_ASSETS, Asset.LAKE, Asset.TRAINING_LOAD, Asset.ARCHIVE_FILES)
 # The asset whose partitions each step of an import brings up to date.
 STEP_ASSETS: Final = {
     ImportStep.SUMMARY: Asset.ACTIVITIES,
@@ -96,6 +97,7 @@ class Job:
     WEBHOOK_SYNC: Final = "webhook_sync"
     NEWEST_MONTH: Final = "newest_month"
     IMPORT_HISTORY: Final = "import_history"
+    ARCHIVE_IMPORT: Final = "archive_import"
     UPKEEP: Final = "upkeep"
     UPDATE_LAKE: Final = "update_lake"
     RUN_CHECKS: Final = "run_checks"

@@ -23,7 +23,7 @@ from webhook_bridge.place import Place
 
 JOBS = frozenset({
     Job.WEBHOOK_SYNC, Job.NEWEST_MONTH, Job.IMPORT_HISTORY, Job.UPKEEP, Job.UPDATE_LAKE, Job.RUN_CHECKS, Job.RETENTION,
-    Job.RUN_RETENTION, Job.SEND_NOTIFICATIONS, Job.REMAP,
+    Job.RUN_RETENTION, Job.SEND_NOTIFICATIONS, Job.REMAP, Job.ARCHIVE_IMPORT,
 })  # fmt: skip
 
 

@@ -192,11 +192,15 @@ def runs_to_come(dagster: DagsterServer, run_ids: Iterable[str]) -> set[str]:
 
 def fate_of(dagster: DagsterServer, launch: Launch) -> Fate:
     """The fate of the last run that an import's launch became, if Dagster knows one. ``DagsterUnavailable``."""
+    return fate_of_tags(dagster, launch_tags(find_place(dagster).names, launch))
+
+
+def fate_of_tags(dagster: DagsterServer, tags: Mapping[str, str]) -> Fate:
+    """The fate of the last run with these tags, if Dagster knows one. ``DagsterUnavailable``."""
 
     def last(answer: Any) -> Fate:
         return _fate_of(answer["results"][0]) if answer["results"] else Fate.UNKNOWN
 
-    tags = launch_tags(find_place(dagster).names, launch)
     return ask(dagster, _RUNS, {"tags": _tag_list(tags)}, {"Runs"}, last)
 
 

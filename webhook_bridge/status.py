@@ -15,6 +15,9 @@ from werkzeug.wrappers import Response
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
+from strava_pipeline.warehouse.archives.imports import ArchiveImport
+from strava_pipeline.warehouse.archives.launches import try_again
+from strava_pipeline.warehouse.archives.overview import recent_imports, told_counts
 from strava_pipeline.warehouse.athletes.athlete_status import AthleteStatus, athlete_statuses, count_athletes
 from strava_pipeline.warehouse.athletes.invites import MOST_PEOPLE, Invite, cancel_invite, living_invites, new_invite
 from strava_pipeline.warehouse.engine import now
@@ -43,6 +46,7 @@ from webhook_bridge.sessions import said, say_next
 ATHLETES_PER_PAGE = 25
 LAST_PAGE = 100_000
 LETTERS_SHOWN = 20
+ARCHIVES_SHOWN = 10
 LONGEST_REASON = 200
 STATES = (
     EventState.RECEIVED,
@@ -90,6 +94,7 @@ class Overview:
     held: dict[int, str]
     without_import: int
     health: Health
+    archives: list[ArchiveImport]
 
 
 @status.get("/")
@@ -114,6 +119,7 @@ def overview() -> Answer:
         is_open=settings.dangerously_open_without_login,
         most_people=MOST_PEOPLE,
         new_invite=session.pop("new_invite", None),
+        counts=told_counts,
         told=said(),
     )
 
@@ -191,6 +197,16 @@ def ask_for_all_imports() -> Response:
     return _back(f"{begin}; that were asked for before: {done.asked_before}.")
 
 
+@status.post("/archives/<int(max=9223372036854775807):import_id>/again")
+def try_archive_again(import_id: int) -> Response:
+    """Let an archive import that failed wait for a run again."""
+    with current_bridge().engine.begin() as connection:
+        waits = try_again(connection, import_id)
+        note_action(connection, Actor.OPERATOR, "import", f"archive import {import_id}", ok=waits)
+    current_bridge().wake_dagster_tasks()
+    return _back(f"Archive import {import_id} is tried again." if waits else "Its file is not there any more.")
+
+
 @status.post("/invites")
 def invite() -> Response:
     """Make a link by which others may connect, as many as the form says."""
@@ -236,6 +252,7 @@ def _look(connection: Connection, settings: Settings, number: int) -> Overview:
         held=held_back(connection),
         without_import=count_without_import(connection),
         health=read_health(connection, moment),
+        archives=recent_imports(connection, ARCHIVES_SHOWN),
     )
 
 

@@ -10,6 +10,7 @@ from dagster_shared.libraries import DagsterLibraryRegistry
 
 from strava_pipeline.defs.assets.activities import activities, activity_details, activity_streams
 from strava_pipeline.defs.assets.analysis import route_analyses
+from strava_pipeline.defs.assets.archives import archive_files
 from strava_pipeline.defs.assets.athletes import athletes_and_gear
 from strava_pipeline.defs.assets.lake import activity_points_parquet
 from strava_pipeline.defs.assets.training import training_load, training_load_automation
@@ -51,6 +52,7 @@ _ASSETS: Mapping[str, Callable[[Plan], dg.AssetsDefinition]] = {
     Asset.ANALYSES: route_analyses,
     Asset.LAKE: activity_points_parquet,
     Asset.TRAINING_LOAD: training_load,
+    Asset.ARCHIVE_FILES: archive_files,
 }
 
 

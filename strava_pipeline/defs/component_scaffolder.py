@@ -18,6 +18,7 @@ AssetName = Literal[
     "route_analyses",
     "activity_points_parquet",
     "training_load",
+    "archive_files",
 ]
 
 

@@ -14,11 +14,12 @@ _BACKTICKS = re.compile("`+")
 
 def listing(lines: Iterable[str]) -> dg.MarkdownMetadataValue:
     """Make a list with each line as code, so that no link, picture or HTML in a line is rendered."""
-    return dg.MetadataValue.md("\n".join(f"- {_code(printable(line))}" for line in lines))
+    return dg.MetadataValue.md("\n".join(f"- {code(line)}" for line in lines))
 
 
-def _code(text: str) -> str:
-    """A code span around the text, with more backticks than any run of them in the text."""
+def code(text: str) -> str:
+    """Make a code span around a text in one line, with more backticks than any run of them in the text."""
+    text = printable(text)
     fence = "`" * (1 + max((len(found) for found in _BACKTICKS.findall(text)), default=0))
     padding = " " if text.startswith("`") or text.endswith("`") or not text.strip() else ""
     return f"{fence}{padding}{text}{padding}{fence}"

@@ -34,6 +34,7 @@ from strava_pipeline.frames.typed import STREAMS, Columns, chosen, read_frame, t
 from strava_pipeline.months import MONTHS_PER_YEAR, Span, enclosing_span, month_span, month_start
 from strava_pipeline.names import Asset, athlete_of_key, month_of_key
 from strava_pipeline.warehouse.schema.analysis_tables import ANALYSIS_TABLES, training_load
+from strava_pipeline.warehouse.schema.archive_tables import archive_figures, recording_channels, recordings
 from strava_pipeline.warehouse.schema.columns import UTC_TIME
 from strava_pipeline.warehouse.schema.tables import (
     SCHEMA,
@@ -123,6 +124,8 @@ ROWS: Final[Mapping[str, tuple[Rows, ...]]] = {
     Asset.ANALYSES: tuple(_rows(table, activity_id="activity_id") for table in ANALYSIS_TABLES),
     Asset.LAKE: (_points(),),
     Asset.TRAINING_LOAD: (_rows(training_load),),
+    # An athlete's, of whatever month: what was handed in as a whole is one partition.
+    Asset.ARCHIVE_FILES: tuple(_rows(table) for table in (recordings, recording_channels, archive_figures)),
 }
 
 

@@ -50,6 +50,13 @@ SPECS: dict[str, dict[str, Any]] = {
         "pool": None,
         "policy": dg.BackfillPolicy.single_run(),
     },
+    "archive_files": {
+        "group": "strava_activities",
+        "deps": [],
+        "partitions": "athlete",
+        "pool": None,
+        "policy": dg.BackfillPolicy.single_run(),
+    },
     "route_analyses": {
         "group": "strava_analysis",
         "deps": ["activity_streams"],

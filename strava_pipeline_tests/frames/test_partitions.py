@@ -102,7 +102,11 @@ def test_an_athlete_has_their_own_rows(stored: Engine) -> None:
 
 @pytest.mark.parametrize("asset", ALL_ASSETS)
 def test_every_table_of_an_asset_is_read_and_empty_ones_keep_columns_and_dtypes(stored: Engine, asset: str) -> None:
-    nobody = "9" if asset in (Asset.ATHLETES, Asset.GEAR, Asset.TRAINING_LOAD) else partition_key(9, JUNE)
+    nobody = (
+        "9"
+        if asset in (Asset.ATHLETES, Asset.GEAR, Asset.TRAINING_LOAD, Asset.ARCHIVE_FILES)
+        else partition_key(9, JUNE)
+    )
     for rows in ROWS[asset]:
         every, empty = rows.read(stored, None), rows.read(stored, [nobody])
         assert len(empty) == len(rows.read(stored, [])) == 0
