@@ -16,7 +16,7 @@ ALONE := strava_pipeline_tests/integration/test_every_alert.py
 BENCHMARKS := client_overhead quota_cost quota_saturation quota_lanes tokens webhook_ack webhook_latency webhook_coalescing store_summaries analysis_speed fit_decoding reanalyse two_hosts webhook_faults unchanged_month points_query backfill footprint package_weight query_plans scrape erasure dagster_growth many_athletes
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo up test test-lowest test-latest integration dist soak simulate check bench docs screenshots format clean
+.PHONY: help install lock demo up test test-lowest test-latest integration dist soak simulate fuzz check bench docs screenshots format clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ soak: install  ## Try new histories at Strava on the tables for MINUTES (10).
 
 simulate: install  ## Simulate a year of ten athletes with outages; SEED=7 repeats a certain one.
 	$(VENV)/bin/python -m strava_pipeline_tests.simulate $(if $(SEED),--seed $(SEED))
+
+fuzz: install  ## Read 100,000 damaged FIT, TCX, GPX, CSV and zip files; INPUTS=1000 SEED=7 reads fewer, and certain ones.
+	$(VENV)/bin/python -m strava_pipeline_tests.fuzz $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED))
 
 check: install  ## Lint, format, types, the direction of imports, the pages that are made from code.
 	$(VENV)/bin/ruff check .

@@ -16,6 +16,8 @@ _ID: Final = re.compile(r"(\d{1,19})(?:\.0*)?", re.ASCII)
 # Joules of a long ride are the largest real figures, below 1e9.
 _LARGEST: Final = 1e12
 _PAST_LAST_ID: Final = 2**63
+# Of counts and codes, which tables hold in 32 bits.
+_PAST_LAST_COUNT: Final = 2**31
 _PAST_LAST_TIME_S: Final = 2**32
 # What spreadsheets make of true and false.
 TRUE: Final = frozenset({"true", "wahr", "vrai", "waar", "verdadero", "verdadeiro", "vero"})
@@ -41,10 +43,12 @@ def number(cell: str) -> float:
 
 
 def whole(cell: str) -> int:
-    """Return a count or code, written as ``12.0``."""
+    """Return a count or code, written as ``12.0``; ``WildNumber`` beyond 32 bits."""
     found = number(cell)
     if not found.is_integer():
         raise ValueError
+    if abs(found) >= _PAST_LAST_COUNT:
+        raise WildNumber
     return int(found)
 
 

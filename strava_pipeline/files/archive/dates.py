@@ -50,7 +50,7 @@ def parse_date(text: str) -> datetime | None:
         return None
     try:
         return datetime(*day, hour, int(time[2]), int(time[3]), tzinfo=UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -11,6 +11,8 @@ _OTHERS: Final = re.compile("[^\\d\\s.,'\u2019\u066b\u066c]")
 _KM_M: Final = 1_000.0
 _NAUTICAL_MILE_M: Final = 1_852.0
 _GROUP: Final = 3
+# Of a distance in m or hundredths of km; more are none.
+_MOST_DIGITS: Final = 12
 # No sport is faster; what seems so is a swim, whose metres were taken for kilometres.
 _FASTEST_MPS: Final = 90.0
 
@@ -34,7 +36,7 @@ def shown_distance_m(text: str, sport: str | None, elapsed_s: float | None) -> f
 
 def _number(text: str) -> float | None:
     groups = _DIGITS.findall(text)
-    if not groups or _OTHERS.search(text) or text.lstrip().startswith((".", ",")):
+    if not 0 < sum(map(len, groups)) <= _MOST_DIGITS or _OTHERS.search(text) or text.lstrip().startswith((".", ",")):
         return None
     *whole, last = groups
     if whole and len(last) != _GROUP:

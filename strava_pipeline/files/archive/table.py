@@ -25,7 +25,8 @@ from strava_pipeline.files.archive.sports import sport_of
 _FIRST_YEAR: Final = 1900
 # A row without these is none: other columns that hold no number are kept as they are.
 _NEEDED: Final = frozenset({"elapsed_s", "moving_s", "distance_m"})
-_LONGEST_S: Final = 2**31
+# Of s and m, which tables and their readers hold in 32 bits.
+_MOST: Final = 2**31
 _WEATHER: Final = "weather_"
 
 
@@ -159,6 +160,8 @@ class _RowReader:
                 values[name] = values.get(f"shown_{name}")
         if values.get("distance_m") is None and shown_distance:
             values["distance_m"] = self._shown_m(shown_distance.strip(), sport, values["elapsed_s"])
+        if any(round(values.get(name) or 0) >= _MOST for name in _NEEDED):
+            raise WildNumber
         told = [flag for name in ("commute", "shown_commute") if (flag := values.get(name)) is not None]
         values["commute"] = any(told) if told else None
 
@@ -184,8 +187,6 @@ def _value(column: Column, cell: str) -> Any:
         raise _Refused(RowFault.NUMBER) from None
     if found < 0:
         raise _Refused(RowFault.NUMBER)
-    if found >= _LONGEST_S:
-        raise WildNumber
     return found
 
 

@@ -89,6 +89,7 @@ def test_twelve_hours_are_counted_as_the_language_does(text: str, hour: int) -> 
         "8 Dec 2026, 3:04:09 nachm.",
         "0001-01-01T00:00:00+14:00",
         "9" * 5_000,
+        f"{'9' * 20}/12/2026 15:04:09",
     ],
 )
 def test_a_date_that_may_mean_anything_is_none(text: str) -> None:

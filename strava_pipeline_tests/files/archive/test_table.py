@@ -51,6 +51,9 @@ def read_good(folder: Path, *assignments: str, layout: str = "99", **values: str
         ({"moving_s": "1:02:03"}, RowFault.NUMBER),
         ({"elapsed_s": "1e12"}, RowFault.WILD_NUMBER),
         ({"distance_m": "1e999"}, RowFault.WILD_NUMBER),
+        ({"elapsed_s": "", "shown_elapsed_s": "2147483648"}, RowFault.WILD_NUMBER),
+        ({"moving_s": "2147483647.6"}, RowFault.WILD_NUMBER),
+        ({"total_steps": "2147483648.0"}, RowFault.WILD_NUMBER),
         ({"calories_kcal": "nan"}, RowFault.WILD_NUMBER),
         ({"weather_humidity": "-Infinity"}, RowFault.WILD_NUMBER),
         ({"weather_sunrise": "1e11"}, RowFault.WILD_NUMBER),
@@ -113,6 +116,7 @@ def test_the_second_of_two_columns_counts_and_the_first_fills_it(tmp_path: Path)
         ("Corsa", "3,32", 3_320),
         ("Run", "", None),
         ("Run", "far", None),
+        ("Run", "9" * 5_000, None),
     ],
 )
 def test_a_distance_for_people_is_read_where_there_is_no_other(
