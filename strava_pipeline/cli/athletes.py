@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from strava_pipeline.cli.athlete_export import export_athlete, restore_athlete
 from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.cli.console import add_row, new_table, print_table, say, say_json
 from strava_pipeline.settings import Settings
@@ -74,7 +75,11 @@ def connect_athlete(settings: Settings, engine: Engine, pasted: str) -> int:
 
 @click.group()
 def athletes() -> None:
-    """List the athletes who are or were connected; disconnect one; cancel the links in an athlete's mails."""
+    """List the athletes who are or were connected; disconnect, export or restore one; cancel the links in mails."""
+
+
+athletes.add_command(export_athlete)
+athletes.add_command(restore_athlete)
 
 
 @athletes.command("list")

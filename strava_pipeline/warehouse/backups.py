@@ -7,12 +7,9 @@ back runs of somebody whom our tables know to be erased for good, and nobody wou
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,6 +20,7 @@ from sqlalchemy import URL, Connection, inspect
 
 from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.local import dumps, private_files
+from strava_pipeline.local.part_folder import part_folder, put_in_place
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.addresses import connection_parameters, parse_url, without_password
 from strava_pipeline.warehouse.bulk import driver_of
@@ -38,7 +36,6 @@ from strava_pipeline.warehouse.tokens.key_checks import read_use
 
 TABLES, DAGSTER, NOTE = "tables.dump", "dagster.dump", "backup.json"
 OURS, THEIRS = "STRAVA_DATABASE_OWNER_URL", "DAGSTER_POSTGRES_URL"
-_PART = ".part"
 _FORM = 1
 
 
@@ -78,7 +75,7 @@ def make_backup(settings: Settings, folder: Path, *, with_dagster: bool) -> tupl
     name = f"{began:%Y%m%dT%H%M%SZ}"
     if (folder / name).exists():
         raise WarehouseError(f"{folder / name} exists already: another backup was begun in the same second")
-    with _new_folder(folder, name) as part:
+    with part_folder(folder, name, of_any_name=True) as part:
         _dump(ours, server.major, part / TABLES)
         if with_dagster:
             theirs = _dagster_url(settings)
@@ -86,6 +83,7 @@ def make_backup(settings: Settings, folder: Path, *, with_dagster: bool) -> tupl
                 major = server_facts(connection).major
             _dump(theirs, major, part / DAGSTER)
         private_files.write_atomically(part / NOTE, json.dumps(asdict(note), indent=2).encode() + b"\n")
+        put_in_place(part, folder / name)
     return folder / name, note
 
 
@@ -166,37 +164,3 @@ def _address(url: URL) -> dumps.Address:
             " pg_dump's arguments: use a key without a password"
         )
     return dumps.Address.of(parameters)
-
-
-@contextmanager
-def _new_folder(folder: Path, name: str) -> Iterator[Path]:
-    """A folder that gets its name once the block has ended well and all is on disk."""
-    _remove_parts(folder)
-    part = folder / f".{name}.{os.getpid()}{_PART}"
-    private_files.make_folder(part)
-    lock = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield part
-        for path in part.iterdir():
-            private_files.flush(path)
-        os.fsync(lock)
-        part.rename(folder / name)
-        private_files.flush(folder)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    finally:
-        os.close(lock)
-
-
-def _remove_parts(folder: Path) -> None:
-    """Remove what processes left that died; one at work holds the lock of its folder."""
-    for part in folder.glob(f".*{_PART}"):
-        with suppress(FileNotFoundError, BlockingIOError):
-            lock = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(part, ignore_errors=True)
-            finally:
-                os.close(lock)

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from strava_pipeline.cli.rows import PRINTERS, safe_cell
+from strava_pipeline.cli.rows import PRINTERS
+from strava_pipeline.spreadsheet_cells import safe_cell
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 
