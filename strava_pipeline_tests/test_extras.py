@@ -29,6 +29,7 @@ PLAIN = """
 import importlib, pkgutil, strava_pipeline, webhook_bridge
 parts = (
     "dagster_guard", "defs.celery_launcher", "defs.dagster_storage", "pictures", "warehouse.lake",
+    "warehouse.athlete_export.parquet_writer",
     "warehouse.migrations", "__main__",
 )
 apart = tuple(f"strava_pipeline.{part}." for part in parts)

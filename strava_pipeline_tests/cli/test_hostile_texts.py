@@ -59,6 +59,8 @@ COMMANDS_RUN: dict[str, tuple[str, ...]] = {
     "alerts silence, no rule": ("alerts", "silence", EVIL, "--end"),
     "athletes list": ("athletes", "list"),
     "athletes list, JSON": ("athletes", "list", "--format", "json"),
+    "athletes export": ("athletes", "export", str(RIDER), "-o", f"/proc/{EVIL}/copy"),
+    "athletes restore": ("athletes", "restore", __file__),
     "athletes disconnect": ("athletes", "disconnect", str(RIDER), "--yes"),
     "api": ("api", "/athlete", "--athlete", str(RIDER)),
     "api, refused": ("api", "/refused", "--athlete", str(RIDER)),

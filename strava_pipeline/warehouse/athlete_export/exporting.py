@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, exists, func, select
 
-from strava_pipeline.errors import ConfigurationError, ErasureUnderWay, UnknownAthlete
+from strava_pipeline.errors import ConfigurationError, ErasureUnderWay, UnknownAthlete, WarehouseError
 from strava_pipeline.local import private_files
 from strava_pipeline.local.part_folder import part_folder, put_in_place
 from strava_pipeline.warehouse.athlete_export.export_files import ExportFiles, ensure_room
@@ -68,7 +68,7 @@ def export_athlete(
     """
     refuse_taken(target)
     options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    with engine.connect().execution_options(**options) as connection, connection.begin():
+    with engine.connect().execution_options(**options) as connection, connection.begin(), _told_disk(target):
         _refuse_unknown(connection, athlete_id)
         private_files.make_folder(target.parent)
         with part_folder(target.parent, target.name) as part:
@@ -80,6 +80,14 @@ def export_athlete(
                 target.rmdir()
             put_in_place(part / target.name, target)
     return exported
+
+
+@contextmanager
+def _told_disk(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WarehouseError(f"{target} cannot be written: {error.strerror}; nothing was written") from error
 
 
 def is_zip(target: Path) -> bool:

@@ -27,11 +27,13 @@ DATA, OPS = "strava", "ops"
 RECORDING_BYTES, BODY = f"{OPS}.recording_bytes", "body"
 # Columns whose names sound like a secret, and which hold none.
 NOT_SECRET: Final = frozenset({f"{OPS}.archive_imports.content_hash"})
-# Tables that name athletes, but are about work under way in this installation.
+# Tables that name athletes, but are about work under way in this installation, or hold its secrets.
 UNDER_WAY: Final[Mapping[str, str]] = {
     f"{OPS}.job_progress": "what Dagster's runs do",
     f"{OPS}.restore_checks": "the check of a restored database",
     f"{OPS}.upkeep_pages": "a listing that has not ended",
+    f"{OPS}.uploads": "files on their way, which are in it once they are imported",
+    f"{OPS}.upload_links": "links of the operator's",
     f"{OPS}.work_leases": "which process is at work",
 }
 # What an export lacks, and why, for README.txt and docs/athlete-export.md.
@@ -55,6 +57,7 @@ FILE_NAME: Final = re.compile(
     r"|csv/[a-z0-9_]{1,63}\.csv|gpx/(?:\d{4}-\d\d-\d\d_)?-?\d{1,19}\.gpx|files/\d{1,19}\.[a-z0-9]{1,8}\.gz",
     re.ASCII,
 )
+_KIND: Final = re.compile(r"[a-z0-9]{1,8}", re.ASCII)
 # Characters of a row as JSON: some days of samples, one a second.
 LONGEST_ROW: Final = 128 * 2**20
 LONGEST_RECORDING: Final = 512 * 2**20
@@ -76,4 +79,5 @@ def csv_file(table: str) -> str:
 
 
 def recording_file(recording_id: int, kind: str) -> str:
-    return f"files/{recording_id}.{kind}.gz"
+    """The file of a recording; a kind that would not do for a name stands as ``bin``."""
+    return f"files/{recording_id}.{kind if _KIND.fullmatch(kind) else 'bin'}.gz"

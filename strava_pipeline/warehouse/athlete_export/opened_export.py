@@ -137,14 +137,22 @@ def open_export(path: Path) -> Iterator[OpenedExport]:
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ConfigurationError(f"{path} is neither a folder nor a zip")
-        try:
-            check_directory(file, path.name, _LIMITS)
-            with zipfile.ZipFile(file) as archive:
-                yield _Zip(archive, os.fstat(descriptor).st_size)
-        except _BROKEN as error:
-            if not isinstance(error, (zipfile.BadZipFile, struct.error)):
-                raise
-            raise UnreadableFile(f"{path.name} is no whole zip: take another copy of the export") from None
+        yield _opened_zip(file, path.name)
+
+
+def _opened_zip(file: BinaryIO, name: str) -> _Zip:
+    try:
+        check_directory(file, name, _LIMITS)
+    except UnreadableFile:
+        raise _no_zip(name) from None
+    try:
+        return _Zip(zipfile.ZipFile(file), os.fstat(file.fileno()).st_size)
+    except _BROKEN:
+        raise _no_zip(name) from None
+
+
+def _no_zip(name: str) -> UnreadableFile:
+    return UnreadableFile(f"{name} is no whole zip of an export: name what strava-pipeline athletes export has written")
 
 
 class _Folder(OpenedExport):

@@ -28,6 +28,7 @@ _ODD_NUMBERS: Final = frozenset({"NaN", "Infinity", "-Infinity"})
 _ODD_TIMES: Final = frozenset({"infinity", "-infinity"})
 _NUMBERS: Final = frozenset({int, float})
 _LONGEST_TIME: Final = 40
+_BUFFER: Final = 2**16
 
 
 def read_rows(export: OpenedExport, table: ExportedTable) -> Iterator[Row]:
@@ -53,17 +54,23 @@ def read_rows(export: OpenedExport, table: ExportedTable) -> Iterator[Row]:
 
 
 def _lines(packed: io.RawIOBase, name: str) -> Iterator[bytes]:
-    with gzip.GzipFile("", "rb", fileobj=io.BufferedReader(packed, 2**16)) as plain:
-        while True:
-            try:
-                line = plain.readline(LONGEST_ROW + 2)
-            except (OSError, EOFError, zlib.error):
-                raise UnreadableFile(f"{name} is no whole gzip: nothing is restored") from None
-            if not line:
-                return
-            if not line.endswith(b"\n"):
-                raise UnreadableFile(f"{name} has a line that does not end, or is too long: nothing is restored")
-            yield line
+    buffered = io.BufferedReader(packed, _BUFFER)
+    try:
+        with gzip.GzipFile("", "rb", fileobj=buffered) as plain:
+            while line := _line(plain, name):
+                yield line
+    finally:
+        buffered.detach()  # or it would close the file with itself
+
+
+def _line(plain: gzip.GzipFile, name: str) -> bytes:
+    try:
+        line = plain.readline(LONGEST_ROW + 2)
+    except (OSError, EOFError, zlib.error):
+        raise UnreadableFile(f"{name} is no whole gzip: nothing is restored") from None
+    if line and not line.endswith(b"\n"):
+        raise UnreadableFile(f"{name} has a line that does not end, or is too long: nothing is restored")
+    return line
 
 
 @dataclass(frozen=True)
