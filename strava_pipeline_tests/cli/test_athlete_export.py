@@ -19,12 +19,14 @@ from strava_pipeline.errors import ConfigurationError, UnknownAthlete, Warehouse
 from strava_pipeline.keyring import Keyring
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.access.operator_audit import Actor
+from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.erasure_list import Extent, note_departure
 from strava_pipeline.warehouse.schema.access_tables import operator_audit
 from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline_tests.defs.own_definitions import NAMES
-from strava_pipeline_tests.erasing import DAY, RIDER, disconnect_and_erase, two_whole_athletes
+from strava_pipeline_tests.erasing import DAY, disconnect_and_erase, two_whole_athletes
 from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.warehouse.athlete_export.exports import cells
 
 
@@ -67,8 +69,7 @@ def test_there_and_back(whole: Settings, engine: Engine, tmp_path: Path) -> None
     assert row.state == "archive_only"
     assert ("export", "command") in map(tuple, actions)
     assert ("restore", "command") in map(tuple, actions)
-    listed = run("list")
-    assert "archive_only" in listed.stdout
+    assert '"state": "archive_only"' in run("list", "--format", "json").stdout
 
 
 def test_who_is_on_the_list_of_erasures_comes_back_only_on_request(
@@ -106,7 +107,8 @@ def test_a_restore_that_is_killed_in_the_middle_leaves_nothing_and_can_be_repeat
         command = [sys.executable, "-m", "strava_pipeline", "athletes", "restore", str(target), "--again"]
         with subprocess.Popen(command, env=os.environ, stderr=subprocess.DEVNULL) as process:
             waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND left(query, 4) = 'COPY'"
-            eventually(lambda: connection.exec_driver_sql(waiting).scalar_one() == 1, "a COPY that waits")
+            with autocommit(engine) as other:
+                eventually(lambda: other.exec_driver_sql(waiting).scalar_one() == 1, "a COPY that waits")
             process.send_signal(signal.SIGKILL)
     assert not any(rows for table, rows in cells(engine, RIDER).items() if table != "strava.segments")
     assert run("restore", target, "--again").exit_code == 0

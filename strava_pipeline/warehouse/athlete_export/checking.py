@@ -23,11 +23,8 @@ from strava_pipeline.warehouse.athlete_export.restored_rows import Row, read_row
 from strava_pipeline.warehouse.migrate import HEAD
 from strava_pipeline.warehouse.states import GrantState
 
-# Columns with the number of a row in another table, which may get another number here.
-REFERENCES: Final[Mapping[tuple[str, str], str]] = {
-    ("ops.archive_rows", "import_id"): "ops.archive_imports",
-    ("ops.archive_files", "import_id"): "ops.archive_imports",
-}
+# Columns, of any table, with the number of a row in another one, which may get another number here.
+REFERENCES: Final[Mapping[str, str]] = {"import_id": "ops.archive_imports"}
 _HAD_GRANT: Final = frozenset({GrantState.ACTIVE, GrantState.NEEDS_REAUTH})
 
 
@@ -73,7 +70,7 @@ class Found:
         if table.numbered is not None:
             self.numbers.setdefault(name, []).append(row[table.numbered.name])
         for column in table.names:
-            if (other := REFERENCES.get((name, column))) is not None:
+            if (other := REFERENCES.get(column)) is not None and row[column] is not None:
                 self._referred.setdefault(other, set()).add(row[column])
 
     def refuse_strange(self, manifest: Manifest) -> None:

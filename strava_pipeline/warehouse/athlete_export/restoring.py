@@ -197,12 +197,13 @@ def _write(
 
 def _here(export: OpenedExport, table: ExportedTable, numbers: _Numbers) -> Iterator[Row]:
     """The rows of a table as they are stored here."""
-    renamed = [(column, other) for (name, column), other in REFERENCES.items() if name == table.full_name]
+    renamed = [(column, other) for column, other in REFERENCES.items() if column in table.names]
     if table.numbered is not None:
         renamed.append((table.numbered.name, table.full_name))
     for row in read_rows(export, table):
         resting = at_rest(table.full_name, row, export.manifest.taken_at)
-        yield resting | {column: numbers[other][row[column]] for column, other in renamed}
+        new = {column: numbers[other][row[column]] for column, other in renamed if row[column] is not None}
+        yield resting | new
 
 
 def _numbers(connection: Connection, table: ExportedTable, olds: list[int]) -> dict[int, int]:

@@ -24,7 +24,8 @@ from strava_pipeline.warehouse.athlete_export.restoring import Restored, restore
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.schema.tables import activities, metadata
-from strava_pipeline_tests.erasing import OTHER, RIDER, two_whole_athletes
+from strava_pipeline_tests.erasing import OTHER, two_whole_athletes
+from strava_pipeline_tests.strava_stand_in import RIDER
 
 AWKWARD = "=1+1 \t\\N \\ \"quoted\" 'it' {a,b} \u2028 \N{DROMEDARY CAMEL} \r\nNULL"
 ODD_NUMBERS = [0.1, -0.0, float("nan"), float("inf"), float("-inf"), 1e-320, 123456789.123456789, None, 5.0]

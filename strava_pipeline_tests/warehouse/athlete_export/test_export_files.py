@@ -19,7 +19,7 @@ from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.warehouse.athlete_export import export_files
 from strava_pipeline.warehouse.athlete_export.layout import recording_file
 from strava_pipeline.warehouse.schema.tables import activity_streams
-from strava_pipeline_tests.erasing import RIDER
+from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.warehouse.athlete_export.exports import AWKWARD, activity_ids, cells, export, restore
 
 

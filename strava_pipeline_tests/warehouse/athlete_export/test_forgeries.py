@@ -23,7 +23,8 @@ from strava_pipeline.errors import ConfigurationError, UnreadableFile
 from strava_pipeline.warehouse.athlete_export.opened_export import open_export
 from strava_pipeline.warehouse.migrate import HEAD
 from strava_pipeline.warehouse.schema.tables import activities
-from strava_pipeline_tests.erasing import OTHER, RIDER
+from strava_pipeline_tests.erasing import OTHER
+from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.warehouse.athlete_export.exports import (
     activity_ids,
     forged,
@@ -115,6 +116,10 @@ def recording_of_nobody(folder: Path, _: dict[str, Any]) -> None:
     (folder / "files/17.fit.gz").write_bytes(b"x")
 
 
+def other_account(folder: Path, _: dict[str, Any]) -> None:
+    (folder / "account.json").write_text('{"connected_at": "some day"}')
+
+
 def of_revision(revision: str) -> Change:
     return lambda _, manifest: manifest.update(revision=revision)
 
@@ -158,7 +163,7 @@ FORGERIES: dict[str, tuple[Change, str]] = {
     "newer form": (lambda _, manifest: manifest.update(form=2), "has form 2, and this program reads form 1"),
     "rows below zero": (lambda _, manifest: manifest["tables"][STREAMS].update(rows=-1), "manifest.json is not what"),
     "no account": (lambda folder, _: (folder / "account.json").unlink(), "it has no account.json"),
-    "account of no form": (lambda folder, _: shutil.copy(folder / "README.txt", folder / "account.json"), "account"),
+    "account of no form": (other_account, "account.json is not what an export has"),
 }
 
 

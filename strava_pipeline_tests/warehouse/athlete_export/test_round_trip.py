@@ -22,7 +22,8 @@ from strava_pipeline.warehouse.schema.import_tables import import_months
 from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.schema.tables import activity_streams, metadata, segments
 from strava_pipeline.warehouse.schema.wish_tables import imports
-from strava_pipeline_tests.erasing import OTHER, RIDER, disconnect_and_erase
+from strava_pipeline_tests.erasing import OTHER, disconnect_and_erase
+from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.warehouse.athlete_export.exports import (
     RECORDING,
     RECORDING_ID,
