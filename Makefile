@@ -13,7 +13,7 @@ PYTEST = $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile 
 unexport PYTHONDONTWRITEBYTECODE
 # The times of this test are scaled down so far that others beside it would make alerts fire.
 ALONE := strava_pipeline_tests/integration/test_every_alert.py
-BENCHMARKS := client_overhead quota_cost quota_saturation quota_lanes tokens webhook_ack webhook_latency webhook_coalescing store_summaries analysis_speed fit_decoding reanalyse two_hosts webhook_faults unchanged_month points_query backfill footprint package_weight query_plans scrape erasure dagster_growth many_athletes
+BENCHMARKS := client_overhead quota_cost quota_saturation quota_lanes tokens webhook_ack webhook_latency webhook_coalescing store_summaries analysis_speed fit_decoding reanalyse two_hosts webhook_faults unchanged_month points_query backfill footprint package_weight query_plans scrape erasure dagster_growth many_athletes archive_import
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo up test test-lowest test-latest integration dist soak simulate fuzz check bench docs screenshots format clean

@@ -15,7 +15,7 @@ import struct
 from pathlib import Path
 from typing import IO, Any, Final
 
-from strava_pipeline.sync.archive_reading import Answer, Asked, Terms, Unread, answer
+from strava_pipeline.sync.archive_reading import Answer, Asked, Terms, Unread, answer, unread
 
 LENGTH: Final = struct.Struct(">Q")
 READY: Final = "ready"
@@ -59,7 +59,7 @@ def receive(stream: IO[bytes]) -> Any:
 
 def too_much_memory(asked: Asked, terms: Terms) -> Unread:
     mib = terms.limits.reading_bytes // 2**20
-    return Unread(f"{asked.name} takes more than the {mib:,} MiB of memory that reading may: it is left out")
+    return unread(asked, f"takes more than the {mib:,} MiB of memory that reading may: it is left out")
 
 
 def _answer(asked: Asked, terms: Terms) -> Answer:

@@ -12,21 +12,24 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final, Protocol, Self
+from typing import IO, Any, Final, Protocol, Self, TypeVar
 
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.sync import archive_reader
 from strava_pipeline.sync.archive_reader import LENGTH, READY, too_much_memory
-from strava_pipeline.sync.archive_reading import Answer, Asked, Terms, Unread, answer
+from strava_pipeline.sync.archive_reading import Answer, Asked, Terms, answer, unread
 
 # What the process gets of the environment: no setting, no secret.
 _ENVIRONMENT: Final = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
 # Files that are being read or wait for it: so many are in memory at once.
 IN_FLIGHT: Final = 2
+Subject = TypeVar("Subject")
 _PIECE: Final = 2**20
 _STARTING_SECONDS: Final = 120
 
@@ -36,6 +39,10 @@ class Reader(Protocol):
 
     def read(self, asked: Asked) -> Future[Answer]:
         """Begin to read a file; whatever is wrong with it is part of the answer."""
+
+
+# Opens a reader for as long as a block runs: a process, or whatever a test prefers.
+OpenReader = Callable[[Terms], AbstractContextManager[Reader]]
 
 
 class ReadHere:
@@ -82,10 +89,10 @@ class ReaderProcess:
         except TimeoutError:
             self._end()
             seconds = self._terms.limits.reading_seconds
-            return Unread(f"{asked.name} takes longer than {seconds:g} s to read: it is left out")
+            return unread(asked, f"takes longer than {seconds:g} s to read: it is left out")
         except (EOFError, OSError):
             self._end()
-            return Unread(f"{asked.name} ends the process that reads it: it is left out")
+            return unread(asked, "ends the process that reads it: it is left out")
         if found == too_much_memory(asked, self._terms):
             self._end()  # its memory is in pieces
         return found
@@ -137,16 +144,17 @@ class ReaderProcess:
                 stream.close()
 
 
-def read_all(reader: Reader, wanted: Iterable[Asked]) -> Iterator[tuple[Asked, Answer]]:
+def read_all(reader: Reader, wanted: Iterable[tuple[Subject, Asked]]) -> Iterator[tuple[Subject, Answer]]:
     """Read files in their order, at most :data:`IN_FLIGHT` at a time, so that one is read while another is stored."""
-    waiting: list[tuple[Asked, Future[Answer]]] = []
-    for asked in wanted:
-        waiting.append((asked, reader.read(asked)))
+    waiting: deque[tuple[Subject, Future[Answer]]] = deque()
+    for subject, asked in wanted:
+        waiting.append((subject, reader.read(asked)))
         if len(waiting) == IN_FLIGHT:
-            first, found = waiting.pop(0)
+            first, found = waiting.popleft()
             yield first, found.result()
-    for asked, found in waiting:
-        yield asked, found.result()
+    while waiting:
+        first, found = waiting.popleft()
+        yield first, found.result()
 
 
 def _streams(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:

@@ -26,9 +26,12 @@ _ID_BITS: Final = 63
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What is known of an activity: its streams are what a file has of it. ``start``: UTC; lengths in s and m."""
+    """What is known of an activity, of which a file is read: start (UTC), and lengths in s and m.
 
-    activity_id: int
+    ``activity_id``: 0 for a file that becomes an activity of its own, whose id is the recording's, negative.
+    """
+
+    activity_id: int = 0
     start: datetime | None = None
     elapsed_s: int | None = None
     distance_m: float | None = None
@@ -77,10 +80,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A file of which nothing is read, and why, in one line. ``recording_id``: of its bytes, if they are known."""
+    """A file of which nothing is read, and why, in one line. ``recording_id``: of it as far as it was unpacked."""
 
     fault: str
-    recording_id: int | None = None
+    recording_id: int
 
 
 Answer = Read | Known | Unread
@@ -90,6 +93,10 @@ def recording_id_of(plain: bytes) -> int:
     """Return the id of a recording: the first 63 bits of the SHA-256 of its unpacked file, above 0."""
     first = int.from_bytes(hashlib.sha256(plain).digest()[:8])
     return max(first >> (64 - _ID_BITS), 1)
+
+
+def unread(asked: Asked, why: str) -> Unread:
+    return Unread(f"{asked.name} {why}", recording_id_of(asked.raw))
 
 
 def answer(asked: Asked, terms: Terms) -> Answer:
@@ -115,7 +122,7 @@ def answer(asked: Asked, terms: Terms) -> Answer:
             start=asked.outline.start,
             elapsed_s=asked.outline.elapsed_s,
             distance_m=asked.outline.distance_m,
-            activity_id=asked.outline.activity_id,
+            activity_id=asked.outline.activity_id or -identity,
             athlete_id=terms.athlete_id,
         ),
         figures=activity_figures(recording),

@@ -35,7 +35,7 @@ from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.sync.access import open_tokens
 from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams
 from strava_pipeline.sync.summaries import import_summaries
-from strava_pipeline.warehouse.schema import alert_tables, tables
+from strava_pipeline.warehouse.schema import alert_tables, archive_tables, tables
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.inbox import change, rows, store
@@ -57,6 +57,14 @@ COMMANDS_RUN: dict[str, tuple[str, ...]] = {
     "alerts list, JSON": ("alerts", "list", "--format", "json"),
     "alerts silence": ("alerts", "silence", "disk_full", "--for", "4h", "--because", EVIL),
     "alerts silence, no rule": ("alerts", "silence", EVIL, "--end"),
+    "archive list": ("archive", "list"),
+    "archive list, JSON": ("archive", "list", "--format", "json"),
+    "archive show": ("archive", "show", "1"),
+    "archive show, JSON": ("archive", "show", "1", "--format", "json"),
+    "archive undo": ("archive", "undo", "1", "--yes"),
+    "archive import": ("archive", "import", __file__, "--athlete", str(RIDER)),
+    "archive import, no zone": ("archive", "import", __file__, "--athlete", str(RIDER), "--timezone", EVIL),
+    "archive import, no sport": ("archive", "import", __file__, "--athlete", str(RIDER), "--sport", f"{EVIL}=x"),
     "athletes list": ("athletes", "list"),
     "athletes list, JSON": ("athletes", "list", "--format", "json"),
     "athletes export": ("athletes", "export", str(RIDER), "-o", f"/proc/{EVIL}/copy"),
@@ -187,6 +195,13 @@ def hostile(
     with engine.begin() as connection:
         connection.execute(insert(tables.athletes).values(id=RIDER, firstname=EVIL, lastname=FORMULA, fetched_at=START))
         connection.execute(update(webhook_events).values(updates={"title": EVIL}))
+        report = {"import_id": 1, "faults": [EVIL], "doubts": [EVIL], "missing_files": [EVIL], "sport_words": {EVIL: 1}}
+        connection.execute(
+            insert(archive_tables.archive_imports).values(
+                athlete_id=RIDER, kind="archive", name=EVIL, content_hash="a" * 64, taken_at=START, came_by="upload",
+                options={"sports": [EVIL]}, state="failed", failure=EVIL, report=report,
+            )
+        )  # fmt: skip
         moments = dict.fromkeys(("since", "changed_at", "fired_at"), START)
         connection.execute(
             insert(alert_tables.alerts).values(

@@ -26,6 +26,7 @@ ATHLETE, RIDE, LETTER = 7, 8, 9
 START = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SHOWING = {
     ("analysts", "list"): "nobody is an analyst yet",
+    ("archive", "list"): "nothing was handed in",
     ("athletes", "list"): str(ATHLETE),
     ("dead-letters", "list"): "gone wrong",
     ("dead-letters", "show", str(LETTER)): "gone wrong",
@@ -38,6 +39,8 @@ SHOWING = {
     ("sql", "SELECT session_user", "--format", "csv", "--as-analyst"): Login.SQL_AS_ANALYST,
 }
 DECIDING = [
+    ("archive", "import", __file__, "--athlete", str(ATHLETE)),
+    ("archive", "undo", "1", "--yes"),
     ("athletes", "disconnect", str(ATHLETE), "--yes"),
     ("athletes", "renew-links", str(ATHLETE)),
     ("api", "/athlete", "--athlete", str(ATHLETE)),

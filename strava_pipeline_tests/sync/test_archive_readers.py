@@ -57,6 +57,12 @@ def test_a_file_has_one_id_however_it_is_packed() -> None:
     assert found.packed == packed
 
 
+def test_an_activity_of_a_file_alone_has_the_files_id() -> None:
+    found = ReadHere(TERMS).read(Asked("a.fit", RUN, Outline())).result()
+    assert isinstance(found, Read)
+    assert found.shaped.streams.activity_id == -found.recording_id
+
+
 def test_what_is_known_is_not_read_again() -> None:
     terms = Terms(athlete_id=ATHLETE, known=frozenset({recording_id_of(RUN)}))
     assert read_here(gzip.compress(RUN), terms) == Known(recording_id_of(RUN))
@@ -98,7 +104,8 @@ def test_a_file_that_takes_too_long_is_left_out_and_the_next_is_read() -> None:
         slow = reader.read(asked("slow.gpx", b"<gpx>" + b"<a>b</a>" * 10**6)).result()
         reader._terms = TERMS
         assert isinstance(reader.read(asked("a.fit", RUN)).result(), Read)
-    assert slow == Unread("slow.gpx takes longer than 0.001 s to read: it is left out")
+    assert isinstance(slow, Unread)
+    assert slow.fault == "slow.gpx takes longer than 0.001 s to read: it is left out"
 
 
 @pytest.mark.processes
@@ -117,7 +124,7 @@ def test_a_file_that_crashes_its_reader_is_left_out_and_the_next_is_read(process
     process.read(asked("a.fit", RUN)).result()
     psutil.Process(child()).kill()
     found = process.read(asked("crash.fit", RUN)).result()
-    assert found == Unread("crash.fit ends the process that reads it: it is left out")
+    assert found == Unread("crash.fit ends the process that reads it: it is left out", recording_id_of(RUN))
     assert isinstance(process.read(asked("a.fit", RUN)).result(), Read)
 
 
@@ -140,14 +147,14 @@ def test_a_reader_that_does_not_start_is_no_fault_of_the_file(monkeypatch: pytes
 def test_files_come_in_their_order_and_few_are_in_memory() -> None:
     taken, given = 0, 0
 
-    def wanted() -> Iterator[Asked]:
+    def wanted() -> Iterator[tuple[int, Asked]]:
         nonlocal taken
         for number in range(5):
             taken += 1
-            yield asked(str(number), RUN)
+            yield number, asked(str(number), RUN)
 
-    for each, found in read_all(ReadHere(TERMS), wanted()):
-        assert each.name == str(given)
+    for number, found in read_all(ReadHere(TERMS), wanted()):
+        assert number == given
         assert isinstance(found, Read)
         given += 1
         assert taken - given < IN_FLIGHT

@@ -52,13 +52,26 @@ def store_rows(connection: Connection, import_id: int, athlete_id: int, rows: Se
     store_plainly(connection, archive_rows, [_kept(import_id, athlete_id, row) for row in rows])
 
 
+def row_digest(row: ArchiveRow) -> str:
+    """Return the digest of a row, by which two archives are compared."""
+    return _digest(_body(row))
+
+
+def _body(row: ArchiveRow) -> str:
+    return json.dumps(row_to_json(row), sort_keys=True)
+
+
+def _digest(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()[:32]
+
+
 def _kept(import_id: int, athlete_id: int, row: ArchiveRow) -> dict[str, object]:
-    body = json.dumps(row_to_json(row), sort_keys=True)
+    body = _body(row)
     return {
         "import_id": import_id,
         "activity_id": row.id,
         "athlete_id": athlete_id,
         "body": body,
-        "digest": hashlib.sha256(body.encode()).hexdigest()[:32],
+        "digest": _digest(body),
         "unknown_word": row.sport_word if row.sport is None else None,
     }
