@@ -14,10 +14,10 @@ from sqlalchemy import Engine
 
 from strava_pipeline.files.archive.row import ArchiveRow
 from strava_pipeline.files.figures import activity_figures
-from strava_pipeline.files.recording import Channel, Device, FileKind, RecordedLap, Recording
+from strava_pipeline.files.recording import Channel, Device, FileKind, RecordedLap, Recording, recording_id
 from strava_pipeline.files.shaping import shape
 from strava_pipeline.warehouse.archives.athletes import ensure_athlete
-from strava_pipeline.warehouse.archives.files import HandedFile, recording_id, store_file
+from strava_pipeline.warehouse.archives.files import HandedFile, store_file
 from strava_pipeline.warehouse.archives.imports import begin_import, end_import
 from strava_pipeline.warehouse.archives.merging import Merged, merge
 from strava_pipeline.warehouse.archives.recordings import store_recording, to_read

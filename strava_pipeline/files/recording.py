@@ -5,6 +5,7 @@ Nothing here is cleaned or filled: :mod:`.shaping` makes streams in Strava's sha
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -21,6 +22,11 @@ class FileKind(StrEnum):
     FIT = "fit"
     TCX = "tcx"
     GPX = "gpx"
+
+
+def recording_id(plain: bytes) -> int:
+    """Return the id of a recording: the first 63 bits of the SHA-256 of its unpacked bytes, never 0."""
+    return int.from_bytes(hashlib.sha256(plain).digest()[:8], "big") >> 1 or 1
 
 
 class Damage(StrEnum):

@@ -6,7 +6,6 @@ This is what the process of :mod:`.archive_reader` does with each file; it impor
 from __future__ import annotations
 
 import gzip
-import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -16,12 +15,10 @@ from strava_pipeline.files.archive.limits import DEFAULT_LIMITS, ArchiveLimits
 from strava_pipeline.files.archive.recording_bytes import recording_bytes
 from strava_pipeline.files.figures import activity_figures
 from strava_pipeline.files.reading import read_recording
-from strava_pipeline.files.recording import FileKind, Recording
+from strava_pipeline.files.recording import FileKind, Recording, recording_id
 from strava_pipeline.files.shaping import Shaped, shape
 
 _GZIP: Final = b"\x1f\x8b"
-# Ids are positive 64 bit integers, and those of activities their negatives.
-_ID_BITS: Final = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +86,8 @@ class Unread:
 Answer = Read | Known | Unread
 
 
-def recording_id_of(plain: bytes) -> int:
-    """Return the id of a recording: the first 63 bits of the SHA-256 of its unpacked file, above 0."""
-    first = int.from_bytes(hashlib.sha256(plain).digest()[:8])
-    return max(first >> (64 - _ID_BITS), 1)
-
-
 def unread(asked: Asked, why: str) -> Unread:
-    return Unread(f"{asked.name} {why}", recording_id_of(asked.raw))
+    return Unread(f"{asked.name} {why}", recording_id(asked.raw))
 
 
 def answer(asked: Asked, terms: Terms) -> Answer:
@@ -104,8 +95,8 @@ def answer(asked: Asked, terms: Terms) -> Answer:
     try:
         found = recording_bytes(asked.name, asked.raw, terms.limits)
     except UnreadableFile as error:
-        return Unread(str(error), recording_id_of(asked.raw))
-    identity = recording_id_of(found.data)
+        return Unread(str(error), recording_id(asked.raw))
+    identity = recording_id(found.data)
     if identity in terms.known:
         return Known(identity)
     try:

@@ -13,9 +13,9 @@ import pytest
 
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.files.archive.limits import ArchiveLimits
-from strava_pipeline.files.recording import Damage, FileKind
+from strava_pipeline.files.recording import Damage, FileKind, recording_id
 from strava_pipeline.sync.archive_readers import IN_FLIGHT, ReaderProcess, ReadHere, read_all
-from strava_pipeline.sync.archive_reading import Answer, Asked, Known, Outline, Read, Terms, Unread, recording_id_of
+from strava_pipeline.sync.archive_reading import Answer, Asked, Known, Outline, Read, Terms, Unread
 
 FIT = Path(__file__).parents[1] / "files" / "data" / "fit"
 RUN = (FIT / "plain_run.fit").read_bytes()
@@ -41,7 +41,7 @@ def test_a_recording_is_read_with_its_streams_and_figures() -> None:
     found = read_here(RUN)
     assert isinstance(found, Read)
     assert found.kind is FileKind.FIT
-    assert found.recording_id == recording_id_of(RUN)
+    assert found.recording_id == recording_id(RUN)
     assert 0 < found.recording_id < 2**63
     assert gzip.decompress(found.packed) == RUN
     assert found.shaped.streams.point_count == 326
@@ -53,7 +53,7 @@ def test_a_file_has_one_id_however_it_is_packed() -> None:
     packed = gzip.compress(RUN)
     found = read_here(packed)
     assert isinstance(found, Read)
-    assert found.recording_id == recording_id_of(RUN)
+    assert found.recording_id == recording_id(RUN)
     assert found.packed == packed
 
 
@@ -64,8 +64,8 @@ def test_an_activity_of_a_file_alone_has_the_files_id() -> None:
 
 
 def test_what_is_known_is_not_read_again() -> None:
-    terms = Terms(athlete_id=ATHLETE, known=frozenset({recording_id_of(RUN)}))
-    assert read_here(gzip.compress(RUN), terms) == Known(recording_id_of(RUN))
+    terms = Terms(athlete_id=ATHLETE, known=frozenset({recording_id(RUN)}))
+    assert read_here(gzip.compress(RUN), terms) == Known(recording_id(RUN))
 
 
 def test_damage_of_the_gzip_is_told_with_that_of_the_file() -> None:
@@ -124,7 +124,7 @@ def test_a_file_that_crashes_its_reader_is_left_out_and_the_next_is_read(process
     process.read(asked("a.fit", RUN)).result()
     psutil.Process(child()).kill()
     found = process.read(asked("crash.fit", RUN)).result()
-    assert found == Unread("crash.fit ends the process that reads it: it is left out", recording_id_of(RUN))
+    assert found == Unread("crash.fit ends the process that reads it: it is left out", recording_id(RUN))
     assert isinstance(process.read(asked("a.fit", RUN)).result(), Read)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
+from strava_pipeline.files.recording import recording_id
 from strava_pipeline.settings import Settings
 from strava_pipeline.sync.archive_options import ArchiveOptions
-from strava_pipeline.sync.archive_reading import recording_id_of
 from strava_pipeline.sync.archive_single import HandedOver, hand_in_file
 from strava_pipeline.sync.archive_source import HandedBytes
 from strava_pipeline.warehouse.schema import tables
@@ -24,7 +24,7 @@ def test_a_file_becomes_an_activity_of_its_own(engine: Engine, settings: Setting
     found = over(engine, settings, BODY)
     (activity,) = rows_of(engine, tables.activities)
     assert (found.activity_id, found.is_merged, found.is_new, found.fault) == (
-        -recording_id_of(BODY),
+        -recording_id(BODY),
         False,
         True,
         None,
@@ -58,4 +58,4 @@ def test_a_path_may_be_handed_in_as_well(engine: Engine, settings: Settings) -> 
     options = ArchiveOptions(timezone="Europe/Rome")
     given = FIT / "plain_run.fit"
     found = hand_in_file(engine, settings, given, athlete_id=ATHLETE, options=options, readers=here)
-    assert found.activity_id == -recording_id_of(BODY)
+    assert found.activity_id == -recording_id(BODY)

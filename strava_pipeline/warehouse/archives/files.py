@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -23,10 +22,12 @@ _f, _b = archive_files.c, recording_bytes.c
 
 @dataclass(frozen=True, kw_only=True)
 class HandedFile:
-    """A file that was handed in. ``recording_id``: of :func:`recording_id`; ``name``: as its archive or folder has it.
+    """A file that was handed in.
 
-    ``row_id``: the activity whose row in the archive names it. ``body``: compressed by gzip; ``None`` if nothing can be
-    read. ``figures``: of :func:`strava_pipeline.files.figures.activity_figures`. ``fault``: why nothing can be read.
+    ``recording_id``: of :func:`strava_pipeline.files.recording.recording_id`; ``name``: as its archive or folder has
+    it. ``row_id``: the activity whose row in the archive names it. ``body``: compressed by gzip; ``None`` if nothing
+    can be read. ``figures``: of :func:`strava_pipeline.files.figures.activity_figures`. ``fault``: why nothing can be
+    read.
     """
 
     athlete_id: int
@@ -37,11 +38,6 @@ class HandedFile:
     body: bytes | None = None
     figures: Mapping[str, Any] | None = None
     fault: str | None = None
-
-
-def recording_id(plain: bytes) -> int:
-    """Return the id of a recording: the first 63 bits of the SHA-256 of its unpacked bytes, never 0."""
-    return int.from_bytes(hashlib.sha256(plain).digest()[:8], "big") >> 1 or 1
 
 
 def store_file(connection: Connection, import_id: int, handed: HandedFile) -> None:

@@ -22,7 +22,7 @@ from strava_pipeline.warehouse.schema.archive_tables import archive_imports
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.states import ArchiveKind, ArchiveState, CameBy
 
-LEASE = timedelta(minutes=10)
+LEASE = timedelta(minutes=3)
 _c = archive_imports.c
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, Table, func, select, update
 from strava_pipeline.errors import ActivityOfAnother, NeedsReauthorization
 from strava_pipeline.files.archive.activity_fields import extra_columns
 from strava_pipeline.files.archive.row import ArchiveRow, Weather
-from strava_pipeline.files.recording import FileKind
+from strava_pipeline.files.recording import FileKind, recording_id
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import detail_rows, digest, summary_row
 from strava_pipeline.strava.mapping.streams import map_streams
@@ -20,7 +20,6 @@ from strava_pipeline.warehouse.activities.activity_store import Payload, Unliste
 from strava_pipeline.warehouse.activities.stream_store import store_streams
 from strava_pipeline.warehouse.activities.tombstones import add_tombstones
 from strava_pipeline.warehouse.archives import undo
-from strava_pipeline.warehouse.archives.files import recording_id
 from strava_pipeline.warehouse.archives.merged_rows import FIGURE_COLUMNS
 from strava_pipeline.warehouse.archives.merging import Merged, delete_for_good, merge
 from strava_pipeline.warehouse.archives.row_json import row_from_json, row_to_json
