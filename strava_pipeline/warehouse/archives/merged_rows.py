@@ -46,7 +46,7 @@ def merged_row(athlete_id: int, activity_id: int, sources: Sources, api: Row | N
     if api is None:
         # Neither an archive nor a file tells who may see it.
         row |= {"visibility": "only_me", "private": True}
-    row |= _local(row, sources.files)
+    row |= _local(row, sources)
     row |= _stamps(api, sources)
     return row
 
@@ -95,12 +95,12 @@ def _words(sport: str) -> str:
     return "".join(f" {char}" if char.isupper() and place else char for place, char in enumerate(sport))
 
 
-def _local(row: Row, files: Iterable[FileSource]) -> Row:
+def _local(row: Row, sources: Sources) -> Row:
     """The local start: by the API, else by a device's clock, else to be filled by :mod:`.local_times`."""
     start: datetime = row["start_date"]
-    if row["utc_offset"] is not None or row["start_date_local"] is not None:
+    if row["utc_offset"] is not None or row["start_date_local"] is not None or not sources.is_handed_in:
         return {"offset_assumed": None}
-    offset = _first(file.figures.get("utc_offset") for file in files)
+    offset = _first(file.figures.get("utc_offset") for file in sources.files)
     if offset is None:
         return {"offset_assumed": True}
     local = start.astimezone(UTC).replace(tzinfo=None) + timedelta(seconds=offset)

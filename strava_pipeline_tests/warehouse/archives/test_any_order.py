@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, null, select, update
 
@@ -223,6 +223,7 @@ def emptied(engine: Engine, owner_engine: Engine) -> Callable[[], None]:
 
 @histories(25)
 @given(history=st.lists(OPERATIONS, min_size=7, max_size=14))
+@example(history=[("list", {7: 1, 6: 2}), ("archive", 3), ("undo", 0), ("list", {7: 1, 6: 2})])
 def test_the_tables_are_what_the_sources_give(
     engine: Engine, emptied: Callable[[], None], history: list[tuple[str, Any]]
 ) -> None:
