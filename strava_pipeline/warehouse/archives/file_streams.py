@@ -15,7 +15,7 @@ from strava_pipeline.streams import Streams
 from strava_pipeline.warehouse.activities.changed_months import mark_changed
 from strava_pipeline.warehouse.activities.lake_months import mark_outdated, months_of_samples
 from strava_pipeline.warehouse.archives.sources import FileSource
-from strava_pipeline.warehouse.schema.analysis_tables import ANALYSIS_TABLES
+from strava_pipeline.warehouse.schema.analysis_tables import ANALYSIS_TABLES, route_analyses
 from strava_pipeline.warehouse.schema.archive_tables import recording_channels, recordings
 from strava_pipeline.warehouse.schema.columns import any_of
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
@@ -101,6 +101,9 @@ def has_samples_of_file(connection: Connection, activity_id: int) -> bool:
 
 def drop_figures(connection: Connection, activity_ids: Collection[int]) -> None:
     """Delete the figures of activities whose samples change: they may be stamped with the same time."""
+    found = select(route_analyses.c.activity_id).where(any_of(route_analyses.c.activity_id, activity_ids)).limit(1)
+    if connection.execute(found).first() is None:
+        return  # the other tables hang on this one
     for table in ANALYSIS_TABLES:
         connection.execute(delete(table).where(any_of(table.c.activity_id, activity_ids)))
 
