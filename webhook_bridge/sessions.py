@@ -31,8 +31,9 @@ LIFETIME = timedelta(hours=12)
 ID_BYTES = 32
 COOKIE = "strava_pipeline"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-# Strava's deliveries, which are signed or know the path; and mail programs, which end mails by one click (RFC 8058).
-NO_FORMS = frozenset({"webhooks.deliver", "unsubscribing.end"})
+# Strava's deliveries, which are signed or know the path; mail programs, which end mails by one click (RFC 8058); and
+# parts of uploads, which carry a ticket in a header, where no form of another site can put one.
+NO_FORMS = frozenset({"webhooks.deliver", "unsubscribing.end", "upload_api.put_part"})
 
 
 class _Sha256Sessions(SecureCookieSessionInterface):

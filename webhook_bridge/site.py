@@ -14,11 +14,14 @@ from webhook_bridge.reconnect import reconnecting
 from webhook_bridge.sessions import install_form_check, install_sessions
 from webhook_bridge.status import status
 from webhook_bridge.unsubscribe import unsubscribing
+from webhook_bridge.upload_api import upload_api
+from webhook_bridge.upload_pages import upload_pages
 
 
 def install_site(app: Flask, settings: Settings, keyring: Keyring) -> None:
     """Add sessions, the check of forms, and the pages to the app."""
     install_sessions(app, settings, keyring)
     install_form_check(app)
-    for blueprint in (operator, connect, status, months, confirming, reconnecting, unsubscribing):
+    pages = (operator, connect, status, months, confirming, reconnecting, unsubscribing, upload_pages, upload_api)
+    for blueprint in pages:
         app.register_blueprint(blueprint)

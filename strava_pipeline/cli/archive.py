@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from strava_pipeline.cli.archive_link import new_upload_link
 from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.cli.console import add_row, new_table, print_table, say, say_json
 from strava_pipeline.cli.interruptible import interruptible
@@ -110,6 +111,13 @@ def list_archives(athlete_id: int | None, form: str) -> None:
         click.echo("nothing was handed in: strava-pipeline archive import PATH --athlete ID does that")
     else:
         _print(found)
+
+
+@archive.command()
+@click.option("--athlete", "athlete_id", type=_ID, required=True, help="Strava's id of the athlete who may upload.")
+def link(athlete_id: int) -> None:
+    """Print a link by which an athlete may upload their archive for a week, and do nothing else."""
+    click.echo(new_upload_link(command_settings(), athlete_id))
 
 
 @archive.command()

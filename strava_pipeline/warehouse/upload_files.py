@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from fsspec.implementations.local import LocalFileSystem
 from sqlalchemy import Engine
@@ -35,6 +35,8 @@ MARK = ".shared"
 LONGEST_NAME = 80
 # Digits of a part's place: in the order of their names, parts are in the file's.
 PLACE_DIGITS = 13
+# A part is read in pieces: one of its size in each of the server's threads would stay there, and add up.
+PIECE_BYTES = 256 * 1024
 # What uploads leave free: a disk is full before its last byte is gone.
 RESERVE_BYTES = 1_000_000_000
 _ODD = re.compile(r"[^A-Za-z0-9._-]+")
@@ -51,8 +53,11 @@ class UploadLost(WarehouseError):
 class UploadFiles(Protocol):
     """The files of all uploads. Each method raises ``WarehouseError`` if the storage refuses."""
 
-    def write(self, upload: Upload, offset: int, body: bytes) -> None:
-        """Store a part, on the disk once this returns. ``UploadLost`` if the bytes before it are not there."""
+    def write(self, upload: Upload, offset: int, body: BinaryIO) -> None:
+        """Store a part, which is the rest of ``body``; it is on the disk once this returns.
+
+        ``UploadLost`` if the bytes before it are not there.
+        """
         ...
 
     def finish(self, upload: Upload) -> str:
@@ -101,6 +106,11 @@ def tidy_uploads(engine: Engine, url: str) -> int:
     return len(strays)
 
 
+def lies_here(place: str) -> bool:
+    """Whether an upload is a file of this machine, which :func:`fetched` need not copy."""
+    return isinstance(open_folder(place, SETTING)[0], LocalFileSystem)
+
+
 @contextmanager
 def fetched(place: str) -> Iterator[Path]:
     """Yield an upload as a file of this machine; what was copied for it goes with the block.
@@ -124,7 +134,7 @@ class FolderFiles:
 
     root: Path
 
-    def write(self, upload: Upload, offset: int, body: bytes) -> None:
+    def write(self, upload: Upload, offset: int, body: BinaryIO) -> None:
         """Write at the part's place: what a process that died left there is overwritten."""
         path = self._path(upload)
         try:
@@ -199,11 +209,11 @@ class RemoteFiles:
     filesystem: Any
     root: str
 
-    def write(self, upload: Upload, offset: int, body: bytes) -> None:
+    def write(self, upload: Upload, offset: int, body: BinaryIO) -> None:
         folder = self._folder(upload)
         with _told(self.root):
             self.filesystem.makedirs(folder, exist_ok=True)
-            self.filesystem.pipe_file(f"{folder}/{offset:0{PLACE_DIGITS}}", body)
+            self.filesystem.pipe_file(f"{folder}/{offset:0{PLACE_DIGITS}}", body.read())
 
     def finish(self, upload: Upload) -> str:
         folder = self._folder(upload)
@@ -253,11 +263,12 @@ def _by_upload(paths: Iterable[str]) -> dict[int, int]:
     return {int(upload): int(athlete) for athlete, upload in named if athlete.isdecimal() and upload.isdecimal()}
 
 
-def _write_at(descriptor: int, body: bytes, offset: int) -> None:
-    left = memoryview(body)
-    while left:
-        written = os.pwrite(descriptor, left, offset)
-        left, offset = left[written:], offset + written
+def _write_at(descriptor: int, body: BinaryIO, offset: int) -> None:
+    while piece := body.read(PIECE_BYTES):
+        left = memoryview(piece)
+        while left:
+            written = os.pwrite(descriptor, left, offset)
+            left, offset = left[written:], offset + written
 
 
 def _seen(path: Path) -> Path:

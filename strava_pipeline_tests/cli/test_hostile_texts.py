@@ -61,6 +61,7 @@ COMMANDS_RUN: dict[str, tuple[str, ...]] = {
     "archive list, JSON": ("archive", "list", "--format", "json"),
     "archive show": ("archive", "show", "1"),
     "archive show, JSON": ("archive", "show", "1", "--format", "json"),
+    "archive link": ("archive", "link", "--athlete", str(RIDER)),
     "archive undo": ("archive", "undo", "1", "--yes"),
     "archive import": ("archive", "import", __file__, "--athlete", str(RIDER)),
     "archive import, no zone": ("archive", "import", __file__, "--athlete", str(RIDER), "--timezone", EVIL),

@@ -22,6 +22,7 @@ from strava_pipeline_tests.deploy.kubernetes import (
     user_deployment,
     values,
 )
+from webhook_bridge.upload_tickets import PART_BYTES, PARTS_PATH
 
 MANIFESTS = manifests()
 WORKLOADS = {name: manifest for name, manifest in MANIFESTS.items() if manifest["kind"] in {"Deployment", "Job"}}
@@ -154,10 +155,19 @@ def test_the_proxy_forwards_what_the_readme_names_and_nothing_else() -> None:
     ingress = MANIFESTS["ingress.yaml: Ingress strava-bridge"]["spec"]
     (rule,) = ingress["rules"]
     forwarded = {path["path"] for path in rule["http"]["paths"]}
-    assert forwarded == {"/webhooks/strava/", "/mail/", "/connect", "/oauth/", "/static/"}
+    assert forwarded == {"/webhooks/strava/", "/mail/", "/connect", "/oauth/", "/archive/", "/static/"}
     pages = [path for path in (ROOT / "docs").glob("*.md") if path.name != "kubernetes.md"]
     told = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *pages))
     assert [path for path in forwarded if f"`{path}`" not in told] == []
+
+
+def test_parts_of_uploads_are_passed_on_as_they_come() -> None:
+    ingress = MANIFESTS["ingress.yaml: Ingress strava-bridge-uploads"]
+    (rule,) = ingress["spec"]["rules"]
+    assert [path["path"] for path in rule["http"]["paths"]] == [f"{PARTS_PATH}/"]
+    settings = {name.rpartition("/")[2]: value for name, value in ingress["metadata"]["annotations"].items()}
+    assert settings == {"proxy-body-size": "4m", "proxy-request-buffering": "off"}
+    assert PART_BYTES == 4 * 2**20
 
 
 def test_metrics_are_scraped_on_a_port_that_only_prometheus_reaches() -> None:

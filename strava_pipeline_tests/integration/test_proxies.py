@@ -6,9 +6,10 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -40,7 +41,9 @@ from strava_pipeline_tests.proxied import (
 from strava_pipeline_tests.proxies import NAMES, running_proxy
 from strava_pipeline_tests.warm_processes import COMMAND, WarmProcesses
 from strava_pipeline_tests.webhook_bridge.deliveries import RIDER, delivery, signed
+from strava_pipeline_tests.webhook_bridge.uploads import Uploader, archive, json_of
 from webhook_bridge.bad_requests import PER_MINUTE
+from webhook_bridge.upload_tickets import PART_BYTES
 
 PATH_TOKEN = "unguessable-part-of-the-path"
 METRICS_TOKEN = "a-token-of-the-metrics"
@@ -53,6 +56,7 @@ TEN_MEGABYTES = 10**7
 # Caddy 2.6 answers 502 where it ends a request that it has begun to pass on.
 TOO_LARGE = {413, 502}
 GUESSES = 3
+A_BUFFER = 32_768
 
 
 @dataclass(frozen=True)
@@ -174,14 +178,26 @@ def test_strava_shakes_hands(proxy: Proxy) -> None:
     assert (answer.status, json.loads(answer.body)) == (200, {"hub.challenge": "c1"})
 
 
-@pytest.mark.parametrize("path", ["/connect", "/oauth/connected", "/static/pages.css", "/mail/unsubscribe/x"])
+@pytest.mark.parametrize(
+    "path", ["/connect", "/oauth/connected", "/static/pages.css", "/mail/unsubscribe/x", "/archive/upload/x"]
+)
 def test_athletes_reach_their_pages(proxy: Proxy, path: str) -> None:
     assert proxy.send("GET", path).is_of_the_bridge
 
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/login", "/login/once/x", "/months/1/2024-01", "/invites", "/imports", "/wp-login.php", "/connected"],
+    [
+        "/",
+        "/login",
+        "/login/once/x",
+        "/months/1/2024-01",
+        "/athletes/1/archive",
+        "/invites",
+        "/imports",
+        "/wp-login.php",
+        "/connected",
+    ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_of_the_operators_pages_strangers_see_nothing(proxy: Proxy, method: str, path: str) -> None:
@@ -258,6 +274,42 @@ def test_ten_megabytes_in_chunks_are_refused(proxy: Proxy, engine: Engine) -> No
         assert proxy.send("POST", WEBHOOK, body=chunks()).status in TOO_LARGE
     assert stored(engine) == []
     assert deliver(proxy, 3).status == 200
+
+
+def test_a_stranger_sends_no_part_of_an_upload(proxy: Proxy) -> None:
+    """The answer comes before the body is there: Caddy passes on what fills a buffer of its own."""
+    with proxy.over_tls() as connection:
+        head = f"PUT /archive/parts/1 HTTP/1.1\r\nHost: {PUBLIC_NAME}\r\nContent-Length: {PART_BYTES}\r\n\r\n"
+        connection.sendall(head.encode() + b"x" * A_BUFFER)
+        assert connection.recv(65536).split(maxsplit=2)[1] == b"403"
+        with suppress(OSError):
+            connection.sendall(b"x" * TEN_MEGABYTES)
+
+
+def test_an_athlete_uploads_by_a_link(proxy: Proxy, engine: Engine) -> None:
+    athlete_id = {"nginx": 501, "caddy": 502}[proxy.name]
+    operator = logged_in(proxy)
+    page = f"/athletes/{athlete_id}/archive"
+    assert operator.post(f"{page}/links", urlencode({"csrf": csrf_of(operator.get(page))})).status == 303
+    link = re.search(r'id="new-link" type="text" readonly value="https://[^/]+(/[^"]+)"', operator.get(page).text)
+    assert link is not None
+    browser = Browser(proxy, source=STRANGER)
+
+    def send(
+        method: str, path: str, headers: Mapping[str, str], body: bytes | dict[str, str]
+    ) -> tuple[int, dict[str, Any]]:
+        if isinstance(body, dict):
+            answer = browser.post(path, urlencode(body))
+        else:
+            told = {"Origin": browser.origin, "Cookie": browser.cookie, **headers}
+            answer = proxy.send(method, path, headers=told, body=body)
+        return answer.status, json_of(answer.text)
+
+    uploader = Uploader(send, link[1], csrf_of(browser.get(link[1])), archive(athlete_id, PART_BYTES))
+    uploader.begin()
+    uploader.put_rest()
+    status, told = uploader.finish()
+    assert status == 200, told
 
 
 def test_an_address_that_a_sender_claims_is_not_believed(proxy: Proxy, engine: Engine) -> None:
@@ -378,8 +430,10 @@ def test_a_page_of_another_site_opens_no_websocket(proxy: Proxy) -> None:
 def test_no_secret_part_of_an_address_is_logged(proxy: Proxy, engine: Engine) -> None:
     """But for the line of nginx's error log about an upstream that is away, which nothing changes."""
     secrets = {"path": "secret-of-the-path", "mail": "secret-of-a-mail", "code": "secret-code", "link": "secret-link"}
+    secrets |= {"upload": "secret-of-an-upload"}
     proxy.send("POST", f"/webhooks/strava/{secrets['path']}", body=b"{}")
     proxy.send("GET", f"/mail/unsubscribe/{secrets['mail']}")
+    proxy.send("GET", f"/archive/upload/{secrets['upload']}")
     proxy.send("GET", f"/oauth/callback?code={secrets['code']}&state=x")
     proxy.send("GET", f"/login/once/{secrets['link']}", source=OPERATOR)
     proxy.send("GET", "/connect", headers={"Referer": f"https://{PUBLIC_NAME}/?{secrets['code']}"})

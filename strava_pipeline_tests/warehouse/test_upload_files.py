@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 
 import fsspec
@@ -50,7 +51,7 @@ def files(url: str) -> UploadFiles:
 def write_all(files: UploadFiles, which: Upload) -> None:
     offset = 0
     for part in PARTS:
-        files.write(which, offset, part)
+        files.write(which, offset, BytesIO(part))
         offset += len(part)
 
 
@@ -64,13 +65,13 @@ def test_what_came_in_parts_is_read_as_one(files: UploadFiles) -> None:
 
 def test_a_part_that_comes_again_changes_nothing(files: UploadFiles) -> None:
     write_all(files, upload())
-    files.write(upload(), len(PARTS[0]), PARTS[1])
+    files.write(upload(), len(PARTS[0]), BytesIO(PARTS[1]))
     with fetched(files.finish(upload())) as path:
         assert path.read_bytes() == WHOLE
 
 
 def test_an_upload_with_a_hole_is_not_whole(files: UploadFiles) -> None:
-    files.write(upload(), 0, PARTS[0])
+    files.write(upload(), 0, BytesIO(PARTS[0]))
     with pytest.raises(UploadLost) as lost:
         files.finish(upload())
     assert lost.value.has_bytes == len(PARTS[0])
@@ -127,13 +128,13 @@ def test_what_nobody_needs_is_tidied_away(engine: Engine, url: str) -> None:
 )
 def test_of_a_files_name_only_what_is_harmless_is_kept(tmp_path: Path, name: str, kept: str) -> None:
     files = open_upload_files(str(tmp_path))
-    files.write(upload(name=name), 0, PARTS[0])
+    files.write(upload(name=name), 0, BytesIO(PARTS[0]))
     assert [path.name for path in (tmp_path / "11" / "7").iterdir()] == [kept]
 
 
 def test_folders_and_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     root = tmp_path / "uploads"
-    open_upload_files(str(root)).write(upload(), 0, PARTS[0])
+    open_upload_files(str(root)).write(upload(), 0, BytesIO(PARTS[0]))
     modes = {
         path.relative_to(tmp_path).as_posix(): stat.S_IMODE(path.stat().st_mode) for path in [root, *root.rglob("*")]
     }
@@ -148,23 +149,23 @@ def test_folders_and_files_are_for_their_owner_alone(tmp_path: Path) -> None:
 
 def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
     files = open_upload_files(str(tmp_path / "uploads"))
-    files.write(upload(8), 0, PARTS[0])
+    files.write(upload(8), 0, BytesIO(PARTS[0]))
     aim = tmp_path / "aim"
     aim.write_bytes(b"of somebody else")
     (tmp_path / "uploads" / "11" / "7").mkdir()
     (tmp_path / "uploads" / "11" / "7" / "export_11.zip").symlink_to(aim)
     with pytest.raises(WarehouseError, match="cannot be stored or read"):
-        files.write(upload(), 0, PARTS[0])
+        files.write(upload(), 0, BytesIO(PARTS[0]))
     assert aim.read_bytes() == b"of somebody else"
 
 
 def test_bytes_that_are_gone_from_the_folder_are_noticed(tmp_path: Path) -> None:
     files = open_upload_files(str(tmp_path))
     with pytest.raises(UploadLost):
-        files.write(upload(), 10, PARTS[1])
-    files.write(upload(), 0, PARTS[0])
+        files.write(upload(), 10, BytesIO(PARTS[1]))
+    files.write(upload(), 0, BytesIO(PARTS[0]))
     with pytest.raises(UploadLost) as lost:
-        files.write(upload(), 16, PARTS[2])
+        files.write(upload(), 16, BytesIO(PARTS[2]))
     assert lost.value.has_bytes == 10
 
 
@@ -188,4 +189,4 @@ def test_a_disk_that_is_full_is_one_line(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(WarehouseError, match=r"cannot be stored or read: .*No space left on device"):
-        open_upload_files(str(tmp_path)).write(upload(), 0, PARTS[0])
+        open_upload_files(str(tmp_path)).write(upload(), 0, BytesIO(PARTS[0]))
