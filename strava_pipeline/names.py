@@ -98,6 +98,7 @@ class Job:
     NEWEST_MONTH: Final = "newest_month"
     IMPORT_HISTORY: Final = "import_history"
     ARCHIVE_IMPORT: Final = "archive_import"
+    FILES_IMPORT: Final = "files_import"
     UPKEEP: Final = "upkeep"
     UPDATE_LAKE: Final = "update_lake"
     RUN_CHECKS: Final = "run_checks"

@@ -17,7 +17,15 @@ from webhook_bridge.delivery_slots import DeliverySlots
 
 # Strava waits two seconds for an answer.
 BUCKETS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0)
-JOBS = (Job.WEBHOOK_SYNC, Job.NEWEST_MONTH, Job.IMPORT_HISTORY, Job.ARCHIVE_IMPORT, Job.SEND_NOTIFICATIONS, Job.ASSETS)
+JOBS = (
+    Job.WEBHOOK_SYNC,
+    Job.NEWEST_MONTH,
+    Job.IMPORT_HISTORY,
+    Job.ARCHIVE_IMPORT,
+    Job.FILES_IMPORT,
+    Job.SEND_NOTIFICATIONS,
+    Job.ASSETS,
+)
 # Stands for all other jobs.
 OTHER_JOB = "other"
 RESULTS = {True: "succeeded", False: "failed"}

@@ -31,6 +31,7 @@ from webhook_bridge.delivery_counting import DeliveryCounting
 from webhook_bridge.direct_telling import DirectTelling
 from webhook_bridge.dispatcher import Dispatcher
 from webhook_bridge.failed_runs import FailedRuns
+from webhook_bridge.folder_watch import FolderWatch
 from webhook_bridge.hosts import METRICS_PATH
 from webhook_bridge.metrics import metrics_registry
 from webhook_bridge.metrics_page import create_metrics_app, has_metrics
@@ -71,6 +72,8 @@ def serve(settings: Settings, engine: Engine, listener: socket.socket) -> None:
         AlertSender(settings, engine, channels),
         FailedRuns(settings, engine),
     ]
+    if settings.files_folder is not None:
+        threads.append(FolderWatch(settings, engine, counters))
     if settings.heartbeat_url is not None:
         url = Secret(settings.heartbeat_url.get_secret_value())
         are_well = lambda: not any(thread.has_ended for thread in threads)  # noqa: E731

@@ -17,6 +17,7 @@ from strava_pipeline.defs.assets.training import training_load, training_load_au
 from strava_pipeline.defs.checks import checks
 from strava_pipeline.defs.io_manager import StravaIOManager
 from strava_pipeline.defs.jobs.checks import checks_every_five_minutes, checks_job
+from strava_pipeline.defs.jobs.files_import import files_every_five_minutes, files_import_job
 from strava_pipeline.defs.jobs.imports import (
     import_history_job,
     imports_every_five_minutes,
@@ -139,6 +140,7 @@ def definitions_of(plan: Plan) -> dg.Definitions:
             webhook_sync_job(plan, send_mails),
             newest_month_job(plan),
             import_history_job(plan),
+            files_import_job(plan, send_mails),
             upkeep_job(plan),
             *([lake_job(plan)] if keeps_lake else []),
             checks_job(plan),
@@ -150,6 +152,7 @@ def definitions_of(plan: Plan) -> dg.Definitions:
         schedules=[
             newest_months_every_five_minutes(plan),
             imports_every_five_minutes(plan),
+            files_every_five_minutes(plan),
             upkeep_every_five_minutes(plan),
             *([lake_every_five_minutes(plan)] if keeps_lake else []),
             checks_every_five_minutes(plan),

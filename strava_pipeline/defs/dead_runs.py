@@ -10,6 +10,7 @@ tag of the run counts them: a machine that slept, a clock that was set, or a dat
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import dagster as dg
@@ -46,10 +47,13 @@ def end_dead_runs(instance: dg.DagsterInstance, names: Names, *, is_own: bool) -
     return sum(_end(instance, run) for run in ours if _is_dead(instance, names, run))
 
 
-def is_one_to_come(instance: dg.DagsterInstance, names: Names, job: str) -> bool:
-    """Whether a run of one of our jobs (plain name) is in the queue or at work; call :func:`end_dead_runs` first."""
+def is_one_to_come(instance: dg.DagsterInstance, names: Names, job: str, tags: Mapping[str, str] | None = None) -> bool:
+    """Whether a run of one of our jobs (plain name), with these tags, is in the queue or at work.
+
+    Call :func:`end_dead_runs` first.
+    """
     # Another code location may have a job of this name.
-    ours = {PREFIX_TAG: names.tag_value}
+    ours = {PREFIX_TAG: names.tag_value, **(tags or {})}
     unended = dg.RunsFilter(job_name=names.job(job), statuses=list(UNFINISHED), tags=ours)
     return instance.get_runs_count(unended) > 0
 

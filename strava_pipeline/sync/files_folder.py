@@ -19,10 +19,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import Engine
+
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.printable import printable
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.athletes.folder_owners import FolderOwners
+from strava_pipeline.warehouse.athletes.folder_owners import FolderOwners, folder_owners
+from strava_pipeline.warehouse.engine import autocommit
 
 DONE: Final = "done"
 FAILED: Final = "failed"
@@ -84,6 +87,18 @@ def folder_of(settings: Settings) -> Path:
     if settings.files_folder is None:
         raise ConfigurationError("STRAVA_FILES_FOLDER is not set: no folder is watched")
     return settings.files_folder
+
+
+def waiting_files(engine: Engine, root: Path) -> Look:
+    """Return the files that wait in the watched folder, with the athletes that they are of, and what is amiss there.
+
+    ``ConfigurationError`` if the folder cannot be read.
+    """
+    found = look(root)
+    if not found.files:
+        return found
+    with autocommit(engine) as connection:
+        return assigned(root, found, folder_owners(connection, found.athletes))
 
 
 def look(root: Path) -> Look:

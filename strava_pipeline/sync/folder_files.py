@@ -23,7 +23,8 @@ from strava_pipeline.sync.files_folder import DONE, FAILED, Signature, WaitingFi
 # Bytes that a name may have on most disks.
 LONGEST_NAME: Final = 255
 # Larger ones are no recordings.
-MOST_BYTES: Final = 512 * 1024 * 1024
+MOST_BYTES: Final = 128 * 2**20
+ZIP: Final = b"PK\x03\x04"
 REASON: Final = ".txt"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -47,10 +48,24 @@ class FolderFiles:
     top: int
     own: int
 
+    def is_archive(self, file: WaitingFile) -> bool:
+        """Whether a file begins as a zip does. ``NotAtRest``, ``CannotMove``."""
+        return self._begin_of(file, len(ZIP)) == ZIP
+
     def read(self, file: WaitingFile) -> bytes:
         """Return a file's bytes. ``NotAtRest``; ``UnreadableFile`` for what is no recording; ``CannotMove``."""
         if file.signature.size > MOST_BYTES:
-            raise UnreadableFile(f"larger than {MOST_BYTES // 2**20} MiB: no recording is")
+            raise UnreadableFile(f"it is larger than {MOST_BYTES // 2**20} MiB: no recording is")
+        body = self._begin_of(file, file.signature.size + 1)
+        if len(body) != file.signature.size:
+            raise NotAtRest(file.name)
+        return body
+
+    def path_of(self, file: WaitingFile) -> Path:
+        """Return where a file lies; it may be replaced there at any time."""
+        return self.root / file.name if file.at_top else self.root / self._name / file.name
+
+    def _begin_of(self, file: WaitingFile, most: int) -> bytes:
         try:
             descriptor = os.open(file.name, _READ, dir_fd=self._place(file))
         except FileNotFoundError:
@@ -62,16 +77,14 @@ class FolderFiles:
         try:
             with os.fdopen(descriptor, "rb") as stream:
                 self._check(file, os.fstat(descriptor))
-                body = stream.read(file.signature.size + 1)
+                begin = stream.read(most)
                 self._check(file, os.fstat(descriptor))
         except OSError as error:
             raise self._trouble(file, "cannot be read", error) from None
-        if len(body) != file.signature.size:
-            raise NotAtRest(file.name)
-        return body
+        return begin
 
     def prepare(self) -> None:
-        """Make the folders that files are moved to, before the first is read. ``CannotMove``."""
+        """Make the folders that files are moved to, and look whether that works, before one is read. ``CannotMove``."""
         for name in (DONE, FAILED):
             try:
                 os.mkdir(name, stat.S_IMODE(os.fstat(self.own).st_mode), dir_fd=self.own)
@@ -79,6 +92,9 @@ class FolderFiles:
                 pass
             except OSError as error:
                 raise CannotMove(f"{shown(self.root, self._name, name)} cannot be made: {error.strerror}") from None
+            with self._opened(name):
+                if not os.access(name, os.W_OK | os.X_OK, dir_fd=self.own, effective_ids=True):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def move_to_done(self, file: WaitingFile) -> str:
         """Move a file that was taken; return its path from the watched folder. ``NotAtRest``, ``CannotMove``."""
@@ -113,7 +129,9 @@ class FolderFiles:
                 yield folder
         except OSError as error:
             path = shown(self.root, self._name, name)
-            raise CannotMove(f"files cannot be moved to {path}: {error.strerror}; make it a folder of ours") from None
+            raise CannotMove(
+                f"files cannot be moved to {path}: {error.strerror}; let this process write there"
+            ) from None
 
     def _move(self, file: WaitingFile, target: int, name: str) -> str:
         source = self._place(file)

@@ -13,6 +13,7 @@ from strava_pipeline.defs.assets import analysis, athletes, lake, training
 from strava_pipeline.defs.code_location import definitions_of, own_plan
 from strava_pipeline.defs.io_manager import StravaIOManager
 from strava_pipeline.defs.jobs import checks as checks_jobs
+from strava_pipeline.defs.jobs import files_import as files_jobs
 from strava_pipeline.defs.jobs import imports, notifications
 from strava_pipeline.defs.jobs import lake as lake_jobs
 from strava_pipeline.defs.jobs import remap as remap_jobs
@@ -42,6 +43,7 @@ _send_mails = notifications.send_mails_op(PLAN)
 webhook_sync = webhook_jobs.webhook_sync_job(PLAN, _send_mails)
 newest_month = imports.newest_month_job(PLAN)
 import_history = imports.import_history_job(PLAN)
+files_import = files_jobs.files_import_job(PLAN, _send_mails)
 upkeep = upkeep_jobs.upkeep_job(PLAN)
 update_lake = lake_jobs.lake_job(PLAN)
 run_checks = checks_jobs.checks_job(PLAN)
@@ -52,6 +54,7 @@ send_notifications = notifications.send_notifications_job(PLAN, _send_mails)
 
 newest_months_every_five_minutes = imports.newest_months_every_five_minutes(PLAN)
 imports_every_five_minutes = imports.imports_every_five_minutes(PLAN)
+files_every_five_minutes = files_jobs.files_every_five_minutes(PLAN)
 checks_every_five_minutes = checks_jobs.checks_every_five_minutes(PLAN)
 notifications_every_five_minutes = notifications.notifications_every_five_minutes(PLAN)
 upkeep_every_five_minutes = upkeep_jobs.upkeep_every_five_minutes(PLAN)

@@ -147,6 +147,7 @@ def test_jobs_and_resources_are_the_documented_ones() -> None:
         "strava_webhook_sync",
         "strava_newest_month",
         "strava_import_history",
+        "strava_files_import",
         "strava_upkeep",
         "strava_update_lake",
         "strava_run_checks",
@@ -158,6 +159,7 @@ def test_jobs_and_resources_are_the_documented_ones() -> None:
     assert {schedule.name: schedule.cron_schedule for schedule in schedules} == {
         "strava_newest_months_every_five_minutes": "*/5 * * * *",
         "strava_imports_every_five_minutes": "1-59/5 * * * *",
+        "strava_files_every_five_minutes": "2-59/5 * * * *",
         "strava_upkeep_every_five_minutes": "2-59/5 * * * *",
         "strava_lake_every_five_minutes": "4-59/5 * * * *",
         "strava_checks_every_five_minutes": "3-59/5 * * * *",
@@ -187,7 +189,7 @@ def test_runs_of_jobs_carry_what_dagster_and_other_processes_go_by() -> None:
         ' "limits": {"memory": "640Mi"}}}}',
     }
     # These are launched again by bridge or schedule, and by nobody else beside that.
-    for name in (Job.IMPORT_HISTORY, Job.UPKEEP, Job.UPDATE_LAKE, Job.RUN_CHECKS):
+    for name in (Job.IMPORT_HISTORY, Job.FILES_IMPORT, Job.UPKEEP, Job.UPDATE_LAKE, Job.RUN_CHECKS):
         assert defs().resolve_job_def(NAMES.job(name)).run_tags["dagster/max_retries"] == "0"
     assert defs().resolve_job_def("strava_webhook_sync").run_tags == ours | {
         "strava_pipeline/job": "webhook_sync",

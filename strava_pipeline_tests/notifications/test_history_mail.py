@@ -14,6 +14,7 @@ from strava_pipeline.keyring import Keyring
 from strava_pipeline.notifications.mail_links import read_unsubscribe_link
 from strava_pipeline.notifications.outbox import send_due
 from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.archives.imports import end_import
 from strava_pipeline.warehouse.mail.consent import end_mails
 from strava_pipeline.warehouse.mail.history import tell_history
 from strava_pipeline.warehouse.schema.archive_tables import archive_files, archive_imports, archive_rows
@@ -133,6 +134,15 @@ def test_an_archive_import_is_told_once_and_another_one_again(
     assert tell(engine, archive(engine))
     sent(engine, mail_settings)
     assert len(smtp.mails) == 2
+
+
+@pytest.mark.usefixtures("athlete")
+def test_an_archive_import_that_ends_queues_it(engine: Engine, stored: Stored) -> None:
+    number = archive(engine, state="running")
+    for _ in range(2):
+        with engine.begin() as connection:
+            end_import(connection, number, {})
+    assert (stored().kind, stored().import_id, stored().state) == ("history", number, "pending")
 
 
 @pytest.mark.usefixtures("athlete")

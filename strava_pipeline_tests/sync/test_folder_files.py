@@ -195,13 +195,21 @@ def test_what_is_too_large_is_no_recording(root: Path, folder: FolderFiles, monk
 
 
 @pytest.mark.parametrize("name", ["done", "failed"])
-def test_a_link_in_place_of_a_folder_is_not_followed(tmp_path: Path, root: Path, name: str) -> None:
+def test_a_link_in_place_of_a_folder_is_told_before_anything_is_read(tmp_path: Path, root: Path, name: str) -> None:
     (root / "7" / name).symlink_to(tmp_path)
-    with files_of(root, 7) as folder:
+    with (
+        files_of(root, 7) as folder,
+        pytest.raises(CannotMove, match=f"7/{name}: Not a directory; let this process write there"),
+    ):
         folder.prepare()
-        with pytest.raises(CannotMove, match=f"7/{name}: Not a directory"):
-            folder.move_to_done(waiting(root)) if name == "done" else folder.move_to_failed(waiting(root), "why")
-    assert (root / "7/ride.fit").exists()
+
+
+def test_a_folder_that_became_a_link_is_not_followed(tmp_path: Path, root: Path, folder: FolderFiles) -> None:
+    (root / "7/done").rmdir()
+    (root / "7/done").symlink_to(tmp_path)
+    with pytest.raises(CannotMove):
+        folder.move_to_done(waiting(root))
+    assert tree(root) == ["7/ride.fit"]
 
 
 def test_a_full_disk_is_told_before_anything_is_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from strava_pipeline.cli.doctor.bridge_checks import LIVE_CHECKS
 from strava_pipeline.cli.doctor.dagster_checks import DAGSTER_CHECKS
 from strava_pipeline.cli.doctor.database_checks import DATABASE_CHECKS
+from strava_pipeline.cli.doctor.folder_checks import FOLDER_CHECKS
 from strava_pipeline.cli.doctor.machine_checks import APP_CHECKS, BRIDGE_CHECKS, MACHINE_CHECKS
 from strava_pipeline.cli.doctor.mail_checks import MAIL_CHECKS
 from strava_pipeline.cli.doctor.restore_checks import RESTORE_CHECKS
@@ -20,4 +21,5 @@ CHECKS = (
     *BRIDGE_CHECKS,
     *LIVE_CHECKS,
     *MAIL_CHECKS,
+    *FOLDER_CHECKS,
 )

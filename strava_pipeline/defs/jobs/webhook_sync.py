@@ -6,36 +6,27 @@
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
-from functools import partial
 from importlib import import_module
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import Connection
 
 from strava_pipeline.defs.attempts import Attempts, attempts_of
-from strava_pipeline.defs.check_reports import report_checks
 from strava_pipeline.defs.decorators import our_job
-from strava_pipeline.defs.month_link import month_link
-from strava_pipeline.defs.partitions import cell, register_athlete, span_of
 from strava_pipeline.defs.plan import IO_MANAGER, NO_VALUE, Plan
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
 from strava_pipeline.defs.run_logs import step_log
-from strava_pipeline.defs.steps import ROW_COUNT, translate_faults
-from strava_pipeline.errors import FencedOut, NeedsReauthorization
+from strava_pipeline.defs.shown_activities import show_activities
+from strava_pipeline.defs.steps import translate_faults
+from strava_pipeline.errors import FencedOut
 from strava_pipeline.log_context import log_ids
-from strava_pipeline.months import Span
-from strava_pipeline.names import HISTORY_ASSETS, RETRIED_AS_A_WHOLE, Asset, Job
+from strava_pipeline.names import RETRIED_AS_A_WHOLE, Job
 from strava_pipeline.our_runs import DEAD_EVENTS
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.claims_at_work import work_on_claim
 from strava_pipeline.sync.failed_claims import FailedClaim, Outcome
-from strava_pipeline.warehouse.activities.month_rows import month_rows
-from strava_pipeline.warehouse.engine import retry_transaction
 from strava_pipeline.warehouse.inbox import claims
 from strava_pipeline.warehouse.inbox.claims import Claim
-from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.states import ImportStep
 
 
@@ -118,7 +109,8 @@ def _work(context: dg.OpExecutionContext, strava: StravaResource, claim: Claim, 
         return
     step_log(context).info("%s %d: %s", claim.object_type, claim.object_id, ended.done)
     if ended.start is not None:
-        _show_in_month(context, strava.warehouse, claim, ended.start)
+        shown = {claim.activity_id: ended.start}
+        show_activities(context, strava.warehouse, claim.athlete_id, shown, claim.events[-1].aspect_type)
 
 
 def _tell_failure(context: dg.OpExecutionContext, claim: Claim, failed: FailedClaim) -> None:
@@ -134,59 +126,3 @@ def _tell_failure(context: dg.OpExecutionContext, claim: Claim, failed: FailedCl
         DEAD_EVENTS: len(claim.events),
     }
     raise dg.Failure(description=str(failed.error), metadata=metadata, allow_retries=False)
-
-
-def _show_in_month(context: dg.OpExecutionContext, warehouse: WarehouseResource, claim: Claim, start: datetime) -> None:
-    """Log in Dagster that an activity of the athlete's month was written, and how the checks of its assets stand.
-
-    Only a month that was imported as a whole is shown as materialized; in any other month a single activity must not
-    look like all of them.
-    """
-    if not _ensure_partitions(context.instance, warehouse, claim.athlete_id):
-        return
-    key = cell(claim.athlete_id, start)
-    about: dict[str, Any] = {"activity": claim.activity_id, "cause": claim.events[-1].aspect_type}
-    shown = _month_metadata(warehouse, span_of(key))
-    assets = {
-        name: dg.AssetKey(warehouse.names.asset_path(name)) for name in HISTORY_ASSETS if name in warehouse.assets
-    }
-    materialized = [name for name, asset in assets.items() if _is_materialized(context.instance, asset, key)]
-    for name, asset in assets.items():
-        if name in materialized:
-            context.log_event(dg.AssetMaterialization(asset, partition=key, metadata=about | shown[name]))
-        else:
-            context.log_event(dg.AssetObservation(asset, partition=key, metadata=about))
-    report_checks(context, warehouse, materialized)
-
-
-def _is_materialized(instance: dg.DagsterInstance, asset: dg.AssetKey, key: dg.MultiPartitionKey) -> bool:
-    of_month = dg.AssetRecordsFilter(asset, asset_partitions=[key])
-    return bool(instance.fetch_materializations(of_month, limit=1).records)
-
-
-def _month_metadata(warehouse: WarehouseResource, span: Span) -> dict[str, dict[str, Any]]:
-    """The metadata by asset of a month as a whole: its rows, and the link to its pictures."""
-    rows = retry_transaction(warehouse.engine, partial(month_rows, span=span))
-    return {
-        Asset.ACTIVITIES: {ROW_COUNT: rows.activities},
-        Asset.DETAILS: {ROW_COUNT: rows.laps},
-        Asset.STREAMS: {ROW_COUNT: rows.activity_streams},
-        Asset.ANALYSES: {ROW_COUNT: rows.route_analyses} | month_link(warehouse.load_settings(), span),
-    }
-
-
-def _ensure_partitions(instance: dg.DagsterInstance, warehouse: WarehouseResource, athlete_id: int) -> bool:
-    """Create an athlete's partitions if missing; False if the athlete has been disconnected meanwhile."""
-
-    def create(connection: Connection) -> None:
-        # An erasure waits for this transaction; its task for Dagster then deletes these partitions, too.
-        refuse_rows_of_revoked(connection, [athlete_id])
-        register_athlete(instance, warehouse.names, athlete_id)
-
-    if instance.has_dynamic_partition(warehouse.names.partition_set, str(athlete_id)):
-        return True
-    try:
-        retry_transaction(warehouse.engine, create)
-    except NeedsReauthorization:
-        return False
-    return True

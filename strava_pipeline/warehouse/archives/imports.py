@@ -17,6 +17,7 @@ from strava_pipeline.errors import AlreadyImported, ArchiveImportRunning, Unknow
 from strava_pipeline.warehouse.archives.local_times import check_zone
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
+from strava_pipeline.warehouse.mail.history import tell_history
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.archive_tables import archive_imports
 from strava_pipeline.warehouse.schema.columns import database_time
@@ -146,8 +147,9 @@ def beat(connection: Connection, import_id: int) -> None:
 
 
 def end_import(connection: Connection, import_id: int, report: Mapping[str, Any]) -> None:
-    """Note that an import is done, with its quality report."""
+    """Note that an import is done, with its quality report; the athlete of an archive is told by one mail."""
     _end(connection, import_id, state=ArchiveState.DONE, report=dict(report), failure=None, place=None)
+    tell_history(connection, import_id)
 
 
 def fail_import(connection: Connection, import_id: int, why: str) -> None:

@@ -26,6 +26,7 @@ from strava_pipeline.warehouse.restored import are_calls_held
 from strava_pipeline.warehouse.schema.columns import database_time, has_come
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.notification_tables import notifications
+from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import MailKind, MailState
 
 # Longer than composing and sending one mail takes, timeouts included.
@@ -73,6 +74,26 @@ def enqueue_ride_mail(connection: Connection, fence: int) -> bool:
         database_time(),
     )
     wanted = new.where(event.fence == fence, event.object_type == "activity", event.aspect_type == "create").limit(1)
+    columns = ["activity_id", "kind", "athlete_id", "state", "next_try_at"]
+    statement = insert_or_skip(notifications).from_select(columns, wanted).on_conflict_do_nothing()
+    return connection.execute(statement.returning(notifications.c.activity_id)).first() is not None
+
+
+def enqueue_mail_of_file(connection: Connection, activity_id: int, max_age: timedelta) -> bool:
+    """Queue the mail about an activity of which a file was handed in; return False if it was queued before.
+
+    None is queued about an activity that ended longer ago than ``max_age``, or is not stored any more.
+    """
+    activity = activities.c
+    ended_at = activity.start_date + func.make_interval(0, 0, 0, 0, 0, 0, func.coalesce(activity.elapsed_time, 0))
+    new = select(
+        activity.id,
+        literal(MailKind.RIDE_SUMMARY.value),
+        activity.athlete_id,
+        literal(MailState.PENDING.value),
+        database_time(),
+    )
+    wanted = new.where(activity.id == activity_id, ended_at >= database_time() - max_age)
     columns = ["activity_id", "kind", "athlete_id", "state", "next_try_at"]
     statement = insert_or_skip(notifications).from_select(columns, wanted).on_conflict_do_nothing()
     return connection.execute(statement.returning(notifications.c.activity_id)).first() is not None
