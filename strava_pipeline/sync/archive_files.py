@@ -20,7 +20,7 @@ from strava_pipeline.warehouse.archives.files import HandedFile, store_file
 from strava_pipeline.warehouse.archives.imports import ArchiveImport
 from strava_pipeline.warehouse.archives.known_files import activities_of, known_figures
 from strava_pipeline.warehouse.archives.merging import merge
-from strava_pipeline.warehouse.archives.recordings import store_recording, to_read
+from strava_pipeline.warehouse.archives.recordings import store_recordings, to_read
 from strava_pipeline.warehouse.engine import autocommit, retry_transaction
 
 # Files that are stored in one transaction: so many, or as soon as they are so large together.
@@ -101,11 +101,15 @@ class FileStore:
             (goal.activity_id, goal.recording_id): goal
             for goal in to_read(connection, athlete_id, sorted(set(taken_for.values())))
         }
-        for wanted, found in part:
-            goal = goals.get((taken_for.get(wanted.name, 0), found.recording_id))
-            # What Strava tells may differ from the archive's row: then it is read again, by its own start and length.
-            if goal is not None and isinstance(found, Read) and _is_for(wanted, found, outline_of_goal(goal)):
-                store_recording(connection, goal, found.recording, found.shaped)
+        # What Strava tells may differ from the archive's row: then it is read again, by its own start and length.
+        fitting = [
+            (goal, found.recording, found.shaped)
+            for wanted, found in part
+            if isinstance(found, Read)
+            and (goal := goals.get((taken_for.get(wanted.name, 0), found.recording_id))) is not None
+            and _is_for(wanted, found, outline_of_goal(goal))
+        ]
+        store_recordings(connection, athlete_id, fitting)
         return [Stored(wanted, found, taken_for.get(wanted.name)) for wanted, found in part]
 
 

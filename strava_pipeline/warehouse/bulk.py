@@ -20,6 +20,7 @@ from psycopg.sql import SQL, Composable, Identifier
 from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, dialect
 
+from strava_pipeline.warehouse.binary_arrays import BinaryArray, let_send
 from strava_pipeline.warehouse.engine import driver_errors
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams, athletes
@@ -126,6 +127,7 @@ def _write(connection: Connection, table: Table, rows: Mapping[Key, Row], rule: 
 
 def _insert(cursor: Cursor[Any], table: Table, rows: Sequence[Row], rule: _Rule) -> int:
     statement = _insertion(table, tuple(rows[0]), len(rows), rule)
+    let_send(cursor)
     cursor.execute(statement, [value for values in _values(table, rows) for value in values])
     return cursor.rowcount
 
@@ -219,7 +221,8 @@ def _values(table: Table, rows: Sequence[Row]) -> Iterator[list[Any]]:
     for row in rows:
         values = list(in_order(row))
         for place in arrays:
-            values[place] = _literal(values[place])
+            if not isinstance(values[place], BinaryArray):
+                values[place] = _literal(values[place])
         yield values
 
 

@@ -7,13 +7,12 @@ distance of the activity change, it is to be read again.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, select, tuple_, update
 
 from strava_pipeline.files.recording import Recording
 from strava_pipeline.files.shaping import Shaped
@@ -22,9 +21,17 @@ from strava_pipeline.warehouse.activities.changed_months import mark_changed
 from strava_pipeline.warehouse.activities.lake_months import mark_outdated, months_of_samples
 from strava_pipeline.warehouse.activities.tombstones import lock_activities
 from strava_pipeline.warehouse.archives.file_laps import store_file_laps
-from strava_pipeline.warehouse.archives.file_streams import STREAMS, drop_figures, is_shaped_so, shape_of, used_files
-from strava_pipeline.warehouse.archives.sources import FileSource, load_files
-from strava_pipeline.warehouse.bulk import store_plainly
+from strava_pipeline.warehouse.archives.file_streams import (
+    STREAMS,
+    Files,
+    drop_figures,
+    is_shaped_so,
+    shape_of,
+    used_files,
+)
+from strava_pipeline.warehouse.archives.sources import load_files
+from strava_pipeline.warehouse.binary_arrays import doubles, integers
+from strava_pipeline.warehouse.bulk import FEW, store_plainly
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.archive_tables import (
     archive_files,
@@ -54,6 +61,10 @@ class ToRead:
     start: datetime | None
     elapsed_s: int | None
     distance_m: float | None
+
+
+# What was read for an activity, and the streams that were made of it.
+Found = tuple[ToRead, Recording, Shaped]
 
 
 def to_read(connection: Connection, athlete_id: int, of: Collection[int] | Span) -> list[ToRead]:
@@ -107,28 +118,47 @@ def waits_to_be_read() -> ColumnElement[bool]:
 
 
 def store_recording(connection: Connection, read: ToRead, recording: Recording, shaped: Shaped) -> bool:
-    """Store a recording that was read for an activity; its samples and laps where Strava's API tells none.
+    """Store a recording that was read for an activity; as :func:`store_recordings`."""
+    return bool(store_recordings(connection, read.athlete_id, [(read, recording, shaped)]))
 
-    False if the activity has another start, length or distance by now, or the file is not its any more: then
-    :func:`to_read` tells what is to be read. ``NeedsReauthorization`` if the athlete has disconnected.
+
+def store_recordings(connection: Connection, athlete_id: int, found: Sequence[Found]) -> int:
+    """Store recordings that were read for activities; their samples and laps where Strava's API tells none.
+
+    Left out are those whose activity has another start, length or distance by now, or whose file is not its any more:
+    :func:`to_read` tells what is to be read. Returns how many were stored. ``NeedsReauthorization`` if the athlete has
+    disconnected.
     """
-    lock_activities(connection, read.athlete_id)
-    refuse_rows_of_revoked(connection, [read.athlete_id])
+    if not found:
+        return 0
+    lock_activities(connection, athlete_id)
+    refuse_rows_of_revoked(connection, [athlete_id])
+    ids = sorted({read.activity_id for read, _, _ in found})
     start, elapsed, distance = shape_of()
-    row = connection.execute(select(start, elapsed, distance).where(_a.id == read.activity_id)).first()
-    files = load_files(connection, [read.activity_id]).get(read.activity_id, ())
-    if row is None or tuple(row) != (read.start, read.elapsed_s, read.distance_m):
-        return False
-    if read.recording_id not in {file.recording_id for file in files}:
-        return False
-    values = _recording_row(read, recording, shaped) | {"read_at": connection.execute(select(database_time())).scalar()}
-    store_plainly(connection, recordings, [values])
-    _store_channels(connection, read, recording, shaped)
-    if used_files(connection, {read.activity_id: files}).get(read.activity_id) == read.recording_id:
-        _store_streams(connection, read, shaped, files)
-    store_file_laps(connection, [read.activity_id])
-    mark_changed(connection, [read.activity_id])
-    return True
+    shapes = {
+        row[0]: tuple(row[1:])
+        for row in connection.execute(select(_a.id, start, elapsed, distance).where(any_of(_a.id, ids)))
+    }
+    files = load_files(connection, ids)
+    theirs = {(activity_id, file.recording_id) for activity_id, ranked in files.items() for file in ranked}
+    fitting = {
+        (read.activity_id, read.recording_id): (read, recording, shaped)
+        for read, recording, shaped in found
+        if shapes.get(read.activity_id) == (read.start, read.elapsed_s, read.distance_m)
+        and (read.activity_id, read.recording_id) in theirs
+    }
+    if not fitting:
+        return 0
+    read_at = connection.execute(select(database_time())).scalar()
+    rows = [_recording_row(*each) | {"read_at": read_at} for each in fitting.values()]
+    store_plainly(connection, recordings, rows)
+    _store_channels(connection, fitting)
+    fresh = {activity_id: files[activity_id] for activity_id, _ in fitting}
+    used = used_files(connection, fresh)
+    _store_streams(connection, {key: each for key, each in fitting.items() if used.get(key[0]) == key[1]}, fresh)
+    store_file_laps(connection, list(fresh))
+    mark_changed(connection, list(fresh))
+    return len(fitting)
 
 
 def note_samples_of_api(connection: Connection, activity_id: int) -> None:
@@ -186,13 +216,20 @@ def _shifted(seconds: float | None, shaped: Shaped) -> float | None:
     return None if seconds is None else round(seconds - shaped.shift_s, 3)
 
 
-def _store_channels(connection: Connection, read: ToRead, recording: Recording, shaped: Shaped) -> None:
+def _store_channels(connection: Connection, fitting: Mapping[tuple[int, int], Found]) -> None:
     c = recording_channels.c
-    old = (c.activity_id == read.activity_id, c.recording_id == read.recording_id)
-    connection.execute(delete(recording_channels).where(*old))
+    connection.execute(delete(recording_channels).where(tuple_(c.activity_id, c.recording_id).in_(list(fitting))))
+    rows = [row for each in fitting.values() for row in _channel_rows(*each)]
+    # Each row holds a long series: a few at a time go as parameters, in binary form.
+    for at in range(0, len(rows), FEW):
+        store_plainly(connection, recording_channels, rows[at : at + FEW])
+
+
+def _channel_rows(read: ToRead, recording: Recording, shaped: Shaped) -> list[dict[str, Any]]:
     key = {"activity_id": read.activity_id, "recording_id": read.recording_id, "athlete_id": read.athlete_id}
+    # Postgres' NaN would count in every mean: where there is no value, there is NULL.
     by_name = {
-        channel.name: (channel.unit, _numbers(channel.values[shaped.records].tolist()))
+        channel.name: (channel.unit, doubles(channel.values[shaped.records]))
         for channel in recording.channels
         if len(shaped.records)
     }
@@ -202,7 +239,7 @@ def _store_channels(connection: Connection, read: ToRead, recording: Recording, 
     if recording.lengths:
         starts = [_shifted(length.start_s, shaped) for length in recording.lengths]
         rows += [
-            key | {"name": f"pool_length_{name}", "unit": unit, "values": values}
+            key | {"name": f"pool_length_{name}", "unit": unit, "values": doubles(values)}
             for name, unit, values in (
                 ("start", "s", starts),
                 ("elapsed", "s", [length.elapsed_s for length in recording.lengths]),
@@ -210,30 +247,36 @@ def _store_channels(connection: Connection, read: ToRead, recording: Recording, 
                 ("active", None, [float(length.is_active) for length in recording.lengths]),
             )
         ]
-    store_plainly(connection, recording_channels, rows)
+    return list({row["name"]: row for row in rows}.values())
 
 
-def _numbers(values: Iterable[float]) -> list[float | None]:
-    """The values, where there are any; Postgres' NaN would count in every mean."""
-    return [None if math.isnan(value) else value for value in values]
+def _store_streams(connection: Connection, used: Mapping[tuple[int, int], Found], files: Files) -> None:
+    """Make activities' samples of these files, in place of another file's, or of none."""
+    if not used:
+        return
+    ids = [activity_id for activity_id, _ in used]
+    drop_figures(connection, ids)
+    store_plainly(connection, activity_streams, [_stream_row(*each, files) for each in used.values()])
+    is_used = tuple_(_r.activity_id, _r.recording_id).in_(list(used))
+    others = and_(any_of(_r.activity_id, ids), _r.is_used != is_used)
+    connection.execute(update(recordings).where(others).values(is_used=is_used))
+    mark_outdated(connection, months_of_samples(connection, ids))
 
 
-def _store_streams(connection: Connection, read: ToRead, shaped: Shaped, files: Iterable[FileSource]) -> None:
-    """Make the activity's samples of this file, in place of another file's, or of none."""
-    taken_at = next(file.taken_at for file in files if file.recording_id == read.recording_id)
-    names = ("athlete_id", "point_count", *STREAMS)
-    streams = {name: getattr(shaped.streams, name) for name in names}
-    row = streams | {
+def _stream_row(read: ToRead, _: Recording, shaped: Shaped, files: Files) -> dict[str, Any]:
+    streams: dict[str, Any] = {name: getattr(shaped.streams, name) for name in STREAMS}
+    series = {name: doubles(values) for name, values in streams.items() if name not in {"time", "moving"}}
+    taken_at = next(each.taken_at for each in files[read.activity_id] if each.recording_id == read.recording_id)
+    return {
         "activity_id": read.activity_id,
+        "athlete_id": read.athlete_id,
+        "point_count": shaped.streams.point_count,
+        "time": integers(streams["time"]),
+        "moving": streams["moving"],
+        **series,
         "other": None,
         "source": StreamSource.FILE,
         "recording_id": read.recording_id,
         "stream_sources": json.dumps({name: str(source) for name, source in sorted(shaped.sources.items())}),
         "fetched_at": taken_at,
     }
-    drop_figures(connection, [read.activity_id])
-    store_plainly(connection, activity_streams, [row])
-    theirs = recordings.c.activity_id == read.activity_id
-    used = recordings.c.recording_id == read.recording_id
-    connection.execute(update(recordings).where(theirs, recordings.c.is_used != used).values(is_used=used))
-    mark_outdated(connection, months_of_samples(connection, [read.activity_id]))
