@@ -10,12 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
-from typing import Any
-from xml.etree.ElementTree import Element, SubElement
+from typing import Any, NamedTuple
 
-from gpxpy.gpx import GPX, GPXTrack, GPXTrackPoint, GPXTrackSegment
+from gpxpy.gpx import GPX, GPXTrack
 
 from strava_pipeline.errors import NotFound
 from strava_pipeline.printable import printable_xml
@@ -39,11 +38,11 @@ HALF_TURN_DEGREES = 180.0
 HEART_RATES_BPM = range(1, 256)
 CADENCES_RPM = range(255)
 POWERS_W = range(65_536)
+_TRACK_END = "  </trk>"
 _NOT_XML = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """One sample of an activity; ``None`` for a value that was not recorded.
 
     Units: elapsed s, degrees, elevation m, heart rate beats per minute, cadence turns per minute, °C, W.
@@ -97,60 +96,74 @@ def build_gpx(titles: Titles, streams: Streams) -> str:
 
     ``NotFound`` without any position.
     """
-    samples = list(_samples(streams))
-    if not any(sample.has_position for sample in samples):
+    segments = "".join(_segments(streams, titles.start_date))
+    if not segments:
         raise NotFound(f"activity {titles.id} has no GPS positions: there is nothing to export")
     document = GPX()
     document.creator = CREATOR
     document.time = titles.start_date
     document.nsmap = {"gpxtpx": TRACK_POINT, "pwr": POWER}
     document.schema_locations = [part for pair in SCHEMAS.items() for part in pair]
-    document.tracks.append(_track(titles, samples))
-    return printable_xml(f"{document.to_xml(version='1.1')}\n")
+    document.tracks.append(_track(titles))
+    before, end, after = printable_xml(f"{document.to_xml(version='1.1')}\n").rpartition(_TRACK_END)
+    return f"{before}{segments}{end}{after}"
 
 
-def _track(titles: Titles, samples: list[Sample]) -> GPXTrack:
+def _track(titles: Titles) -> GPXTrack:
     track = GPXTrack(name=_for_xml(titles.name), description=_for_xml(titles.description))
     track.type = _for_xml(titles.sport_type or titles.type)  # type: ignore[assignment]  # gpxpy's annotation lacks text
     if titles.id > 0:  # one that came as a file has no page at Strava
         track.link = f"{ACTIVITY_PAGE}/{titles.id}"
-    within = False
-    for sample in samples:
-        if sample.has_position and not within:
-            track.segments.append(GPXTrackSegment())
-        within = sample.has_position
-        if within:
-            track.segments[-1].points.append(_point(sample, titles.start_date))
     return track
 
 
-def _point(sample: Sample, start: datetime | None) -> GPXTrackPoint:
+def _segments(streams: Streams, start: datetime | None) -> Iterator[str]:
+    """The segments as text: as objects, a hundred thousand samples would fill hundreds of MB."""
+    within = False
+    for sample in _samples(streams):
+        if sample.has_position != within:
+            yield "    </trkseg>\n" if within else "    <trkseg>\n"
+            within = not within
+        if within:
+            yield _point(sample, start)
+    if within:
+        yield "    </trkseg>\n"
+
+
+def _point(sample: Sample, start: datetime | None) -> str:
     # GPX's schema allows -180 degrees but not 180, which is the same meridian.
     longitude = -HALF_TURN_DEGREES if sample.longitude == HALF_TURN_DEGREES else sample.longitude
-    time = None if start is None or sample.elapsed is None else start + timedelta(seconds=sample.elapsed)
-    point = GPXTrackPoint(latitude=sample.latitude, longitude=longitude, elevation=sample.elevation, time=time)
-    point.extensions = list(_extensions(sample))
-    return point
+    elevation = "" if sample.elevation is None else f"<ele>{_decimal(sample.elevation)}</ele>"
+    time = "" if start is None or sample.elapsed is None else f"<time>{_time(start, sample.elapsed)}</time>"
+    extensions = _extensions(sample)
+    if extensions:
+        extensions = f"<extensions>{extensions}</extensions>"
+    where = f'lat="{_decimal(sample.latitude)}" lon="{_decimal(longitude)}"'
+    return f"      <trkpt {where}>{elevation}{time}{extensions}</trkpt>\n"
 
 
-def _extensions(sample: Sample) -> Iterator[Element]:
+def _decimal(value: float | None) -> str:
+    """A number without an exponent, as GPX's schema has it."""
+    text = str(value)
+    return f"{value:.10f}" if "e" in text else text
+
+
+def _time(start: datetime, elapsed: int) -> str:
+    return (start + timedelta(seconds=elapsed)).astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _extensions(sample: Sample) -> str:
     # The schema prescribes this order.
     measured = {
         "atemp": None if sample.temperature is None else f"{sample.temperature:g}",
         "hr": _within(HEART_RATES_BPM, sample.heart_rate),
         "cad": _within(CADENCES_RPM, sample.cadence),
     }
-    if any(measured.values()):
-        element = Element(f"{{{TRACK_POINT}}}TrackPointExtension")
-        for name, value in measured.items():
-            if value:
-                SubElement(element, f"{{{TRACK_POINT}}}{name}").text = value
-        yield element
+    told = "".join(f"<gpxtpx:{name}>{value}</gpxtpx:{name}>" for name, value in measured.items() if value)
+    if told:
+        told = f"<gpxtpx:TrackPointExtension>{told}</gpxtpx:TrackPointExtension>"
     power = _within(POWERS_W, sample.power)
-    if power:
-        element = Element(f"{{{POWER}}}PowerInWatts")
-        element.text = power
-        yield element
+    return f"{told}<pwr:PowerInWatts>{power}</pwr:PowerInWatts>" if power else told
 
 
 def _within(allowed: range, value: float | None) -> str | None:
