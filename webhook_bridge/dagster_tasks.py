@@ -22,6 +22,7 @@ from strava_pipeline.warehouse.erasure_list import Extent, note_departure
 from strava_pipeline.warehouse.imports.launches import most_under_way
 from strava_pipeline.warehouse.retention import earliest_month
 from strava_pipeline.warehouse.states import DagsterTask
+from strava_pipeline.warehouse.uploads.rows import delete_ended
 from webhook_bridge.counters import Counters
 from webhook_bridge.dagster_api import add_athlete, cover_last_materializations, delete_runs, remove_athlete
 from webhook_bridge.dagster_server import DagsterServer
@@ -72,7 +73,17 @@ class DagsterTasks(WorkerThread):
             # None waits for another that Dagster refuses.
             for work in (self.run_once, self._launch_imports, self._mails.launch_if_due):
                 self.attempt(work, "what Dagster has to do waits")
+            self.attempt(self._end_uploads, "uploads that were imported stay for now")
             self.rest(POLL_SECONDS)
+
+    def _end_uploads(self) -> None:
+        """Delete uploads that were imported. What is left by a process that dies here, retention deletes."""
+        with self._engine.begin() as connection:
+            ended = delete_ended(connection)
+        if ended:
+            from strava_pipeline.warehouse.upload_files import tidy_uploads  # noqa: PLC0415  slow to load
+
+            tidy_uploads(self._engine, self._settings.upload_location())
 
     def _launch_imports(self) -> None:
         most = most_under_way(self._settings.runs_at_once)

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, insert, select, update
 
 from strava_pipeline.keyring import KeyPurpose
 from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.sync.erasing import finish_erasure
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.archives.imports import end_import, list_imports
 from strava_pipeline.warehouse.athletes.erasure import begin_erasure
@@ -27,6 +28,7 @@ from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, words
 from strava_pipeline_tests.webhook_bridge.uploads import Uploader, archive, json_of
 from webhook_bridge.app import create_app
 from webhook_bridge.current import bridge_of
+from webhook_bridge.dagster_tasks import DagsterTasks
 from webhook_bridge.upload_tickets import PART_BYTES
 
 ADA, BOB = 11, 12
@@ -385,3 +387,32 @@ def test_hostile_names_reach_nobody(operator: Browser) -> None:
     assert "&lt;script&gt; xx" in page or "&lt;script&gt;" in page
     assert "\u202e" not in page
     assert "x" * 300 not in page
+
+
+def test_the_bridge_deletes_an_upload_once_it_was_imported(
+    operator: Browser, engine: Engine, settings: Settings
+) -> None:
+    upload = uploader(operator)
+    upload.begin()
+    upload.put_rest()
+    upload.finish()
+    tasks = DagsterTasks(settings, engine)
+    tasks._end_uploads()
+    assert stored_files(settings) == ["export_11.zip"]
+    with engine.begin() as connection:
+        (waiting,) = list_imports(connection, ADA)
+        end_import(connection, waiting.id, {})
+    tasks._end_uploads()
+    assert (rows_of(engine), stored_files(settings)) == ([], [])
+
+
+def test_an_athlete_who_leaves_takes_the_files_along(operator: Browser, engine: Engine, settings: Settings) -> None:
+    with engine.begin() as connection:
+        connection.execute(insert(users).values(athlete_id=ADA, scopes=[], state="active", generation=1))
+    upload = uploader(operator)
+    upload.begin()
+    upload.put()
+    begin_erasure(engine, ADA, keep_data=False, actor=Actor.OPERATOR, cause="a test")
+    assert upload.put()[0] == 404
+    finish_erasure(settings, engine, ADA)
+    assert (rows_of(engine), stored_files(settings)) == ([], [])

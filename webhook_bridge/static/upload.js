@@ -18,6 +18,7 @@
   const bar = meter.querySelector("progress");
   const amount = meter.querySelector("[data-amount]");
   const told = form.querySelector("[role=status]");
+  const before = form.querySelector("[data-before]");
   const address = form.dataset.upload;
   let current = form.dataset.open || null;
   let working = null;
@@ -83,7 +84,7 @@
     const seconds = (performance.now() - since.at) / 1000;
     const rate = (done - since.done) / seconds;
     const left = seconds > 3 && rate > 0 ? `, about ${shownTime((file.size - done) / rate)} left` : "";
-    amount.textContent = `${percent} %: ${shownSize(done)} of ${shownSize(file.size)}${left}`;
+    amount.textContent = `${percent}\u00a0%: ${shownSize(done)} of ${shownSize(file.size)}${left}`;
   }
 
   async function sendPart(file, standing, signal) {
@@ -145,6 +146,7 @@
   function note(isWorking) {
     input.disabled = start.disabled = isWorking;
     cancel.hidden = !isWorking && !current;
+    if (before) before.hidden = isWorking || !current;
   }
 
   form.addEventListener("submit", async event => {
