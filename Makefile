@@ -16,10 +16,10 @@ ALONE := strava_pipeline_tests/integration/test_every_alert.py
 BENCHMARKS := client_overhead quota_cost quota_saturation quota_lanes tokens webhook_ack webhook_latency webhook_coalescing store_summaries analysis_speed fit_decoding reanalyse two_hosts webhook_faults unchanged_month points_query backfill footprint package_weight query_plans scrape erasure dagster_growth many_athletes archive_import
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo up test test-lowest test-latest integration dist soak simulate fuzz check bench docs screenshots format clean
+.PHONY: help install lock demo demo-archive up test test-lowest test-latest integration dist soak simulate fuzz check bench docs screenshots format clean
 
 help:  ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED)  ## Make .venv with the pinned packages.
 
@@ -48,6 +48,9 @@ lock: | $(VENV)/bin/uv  ## Write constraints.txt anew from pyproject.toml, and t
 
 demo: install  ## Show the whole pipeline at work against a mock Strava, then end.
 	$(VENV)/bin/strava-pipeline demo
+
+demo-archive: install  ## Show what an athlete's archive gives, without an app at Strava, then end; SEED=7 repeats one.
+	$(VENV)/bin/strava-pipeline demo --archive $(if $(SEED),--seed $(SEED))
 
 up: install  ## Run Postgres, Dagster (port 3000) and the bridge (port 8080) until Ctrl-C.
 	$(VENV)/bin/strava-pipeline up

@@ -46,6 +46,7 @@ class HomeEntry(StrEnum):
 
     SETTINGS = ".env"
     DAGSTER = "dagster"
+    DEMO = "demo"
     DIRECT_ALERTS = "direct-alerts.lock"
     DIRECTLY_TOLD = "direct-alerts.json"
     DATABASE_LOGINS = "database.logins"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
@@ -40,12 +41,22 @@ class DemoFailed(StravaPipelineError):
 
 
 @click.command()
-def demo() -> None:
+@click.option("--archive", is_flag=True, help="Show what an athlete's archive gives, without an app, instead.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of the made-up archive; a new one if it is left out.")
+@click.option(
+    "--activities", type=click.IntRange(1, 5_000), default=300, show_default=True, help="Of the made-up archive."
+)
+def demo(archive: bool, seed: int | None, activities: int) -> None:
     """Show the whole pipeline at work against a mock Strava, then end. The data stay for you to look at.
 
     Empties $STRAVA_HOME if it holds an earlier demo; refuses to start if it holds anything else.
     """
     ensure_installed(Extra.LOCAL, "strava-pipeline demo")
+    if archive:
+        from strava_pipeline.cli.demo_archive import show_archive
+
+        show_archive(secrets.randbelow(2**32) if seed is None else seed, activities)
+        return
     from strava_pipeline.cli.demo_report import collect_report
     from webhook_bridge.dagster_server import DagsterServer
 

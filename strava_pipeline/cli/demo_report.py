@@ -62,7 +62,7 @@ def collect_report(engine: Engine, instance: DagsterInstance, mock_url: str, rid
     failed = [run for run in runs if run[1] in FAILED]
     is_faulty = failed or calls.refused or seen["too_many_requests"]
     return Report(
-        [_rows_per_table(engine), _ride(engine, ride), _runs_table(runs)],
+        [rows_per_table(engine), _ride(engine, ride), _runs_table(runs)],
         [
             f"requests to Strava     {calls.sent} (the mock counted {counted})",
             f"429s                   {calls.refused} (the mock sent {seen['too_many_requests']})",
@@ -72,7 +72,8 @@ def collect_report(engine: Engine, instance: DagsterInstance, mock_url: str, rid
     )
 
 
-def _rows_per_table(engine: Engine) -> Table:
+def rows_per_table(engine: Engine) -> Table:
+    """Return a table of the tables, with the number of rows of each."""
     table = new_table(("table", "rows"), (1,), title="Rows")
     with engine.connect() as connection:
         counts = row_counts(connection)

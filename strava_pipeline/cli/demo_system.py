@@ -89,7 +89,7 @@ def running_system(lines: ProgressLines) -> Iterator[System]:
     from strava_pipeline.local.supervisor import Supervisor, find_free_port
     from strava_pipeline.local.work_folder import LOG_FORMAT
 
-    home = _fresh_home()
+    home = fresh_home()
     mock_port = find_free_port()
     write_settings(home, mock_port)
     with (
@@ -101,7 +101,7 @@ def running_system(lines: ProgressLines) -> Iterator[System]:
         # Postgres would end with this process anyway, but after the progress lines have ended.
         at_last.callback(release_server, home)
         dagster_port, bridge_port = (listener.getsockname()[1] for listener in (for_dagster, for_bridge))
-        _only_our_environment(
+        only_our_environment(
             STRAVA_BRIDGE_PORT=str(bridge_port), DAGSTER_WEBSERVER_URL=f"http://{LOOPBACK}:{dagster_port}"
         )
         keep_data_in_home()
@@ -138,7 +138,7 @@ def first_month() -> datetime:
     return add_months(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0), -WHOLE_MONTHS)
 
 
-def _fresh_home() -> Path:
+def fresh_home() -> Path:
     """Empty and return STRAVA_HOME. ``ConfigurationError`` if it holds anything but an earlier demo, or is in use."""
     from strava_pipeline.local.postgres import is_in_use, using_server
 
@@ -172,12 +172,17 @@ def write_settings(home: Path, mock_port: int) -> None:
         signing_secret=secrets.token_urlsafe(32),
         history_start=first_month(),
     )
+    write_settings_text(home, text)
+
+
+def write_settings_text(home: Path, text: str) -> None:
+    """Write a settings file, which is its owner's alone."""
     path = settings_file(home)
     path.touch(mode=0o600)
     path.write_text(text, encoding="utf-8")
 
 
-def _only_our_environment(**variables: str) -> None:
+def only_our_environment(**variables: str) -> None:
     """Set these variables, and unset the settings of a real installation, which the demo must not use.
 
     Where the demo is and how it logs may be chosen.
