@@ -169,6 +169,11 @@ class Settings(BaseSettings):
     quota_long_window_seconds: int = Field(
         86400, gt=0, description="length of the long window, s; other than Strava's for tests"
     )
+    archive_details: bool = Field(
+        False,
+        description="whether details are asked for of activities that an archive tells of: efforts on segments, laps of"
+        " Strava's and what others did, a request each",
+    )
     upkeep_recent_hours: int = Field(
         6,
         ge=1,

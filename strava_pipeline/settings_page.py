@@ -79,6 +79,7 @@ SUBJECTS = {
         "history_start",
         "import_batch_size",
         "import_batch_interval_seconds",
+        "archive_details",
         "upkeep_recent_hours",
         "upkeep_details_per_day",
         "upkeep_share",

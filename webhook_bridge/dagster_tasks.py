@@ -1,4 +1,4 @@
-"""Does athletes' open tasks in Dagster, launches imports and mails: a thread of the bridge.
+"""Does athletes' open tasks in Dagster, launches imports, archive imports and mails: a thread of the bridge.
 
 For an athlete who connected, the partitions are created. For an athlete who was disconnected, the partitions are
 deleted and, unless data are kept, the rows, the files in the lake and the runs, whose events show their id and figures.
@@ -23,6 +23,7 @@ from strava_pipeline.warehouse.imports.launches import most_under_way
 from strava_pipeline.warehouse.retention import earliest_month
 from strava_pipeline.warehouse.states import DagsterTask
 from strava_pipeline.warehouse.uploads.rows import delete_ended
+from webhook_bridge.archive_launches import launch_archive_imports
 from webhook_bridge.counters import Counters
 from webhook_bridge.dagster_api import add_athlete, cover_last_materializations, delete_runs, remove_athlete
 from webhook_bridge.dagster_server import DagsterServer
@@ -71,7 +72,7 @@ class DagsterTasks(WorkerThread):
         """Look for tasks, imports and mails; an athlete who connects or is disconnected wakes."""
         while not self.stopping.is_set():
             # None waits for another that Dagster refuses.
-            for work in (self.run_once, self._launch_imports, self._mails.launch_if_due):
+            for work in (self.run_once, self._launch_imports, self._launch_archives, self._mails.launch_if_due):
                 self.attempt(work, "what Dagster has to do waits")
             self.attempt(self._end_uploads, "uploads that were imported stay for now")
             self.rest(POLL_SECONDS)
@@ -87,7 +88,11 @@ class DagsterTasks(WorkerThread):
 
     def _launch_imports(self) -> None:
         most = most_under_way(self._settings.runs_at_once)
-        launch_imports(self._dagster, self._engine, earliest_month(self._settings), most)
+        floor, details = earliest_month(self._settings), self._settings.archive_details
+        launch_imports(self._dagster, self._engine, floor, most, archive_details=details)
+
+    def _launch_archives(self) -> None:
+        launch_archive_imports(self._dagster, self._engine)
 
     def _do(self, athlete_id: int) -> bool:
         """Do one athlete's task and strike it off; False if it has to wait, or another bridge is at it."""

@@ -28,15 +28,18 @@ log = get_logger(__name__)
 REFUSED_PAUSE = timedelta(seconds=10)
 
 
-def launch_imports(dagster: DagsterServer, engine: Engine, floor: date, most: int = MOST_UNDER_WAY) -> int:
+def launch_imports(
+    dagster: DagsterServer, engine: Engine, floor: date, most: int = MOST_UNDER_WAY, *, archive_details: bool = False
+) -> int:
     """Launch a run for each import that is due and has room; return how many.
 
-    Months before ``floor`` are never imported; ``most`` of one kind are under way. ``DagsterUnavailable`` if Dagster
+    Months before ``floor`` are never imported; ``most`` of one kind are under way. ``archive_details``: details lack of
+    activities of which an archive tells, too. ``DagsterUnavailable`` if Dagster
     does not answer, or refuses a launch, which is then due again.
     """
     look_after(engine, partial(fate_of, dagster))
     launched = 0
-    while launch := _claim(engine, floor, most):
+    while launch := _claim(engine, floor, most, archive_details=archive_details):
         try:
             place = find_place(dagster)
             run = run_of(place.names, launch)
@@ -52,6 +55,6 @@ def launch_imports(dagster: DagsterServer, engine: Engine, floor: date, most: in
     return launched
 
 
-def _claim(engine: Engine, floor: date, most: int) -> Launch | None:
+def _claim(engine: Engine, floor: date, most: int, *, archive_details: bool) -> Launch | None:
     with engine.begin() as connection:
-        return claim_launch(connection, floor, most=most)
+        return claim_launch(connection, floor, most=most, archive_details=archive_details)

@@ -84,6 +84,7 @@ class Overview:
     athlete_count: int
     progress: dict[int, ImportProgress]
     requests_left: int
+    requests_saved: int
     earliest_end: datetime | None
     imports: dict[int, ImportStatus]
     inbox: Inbox
@@ -234,7 +235,8 @@ def cancel_invite_link() -> Response:
 def _look(connection: Connection, settings: Settings, number: int) -> Overview:
     moment = now(connection)
     athletes = athlete_statuses(connection, ATHLETES_PER_PAGE, (number - 1) * ATHLETES_PER_PAGE)
-    progress = import_progress(connection, [athlete.athlete_id for athlete in athletes])
+    ids = [athlete.athlete_id for athlete in athletes]
+    progress = import_progress(connection, ids, archive_details=settings.archive_details)
     rate_limits = RateLimits.from_settings(settings)
     return Overview(
         moment=moment,
@@ -242,6 +244,7 @@ def _look(connection: Connection, settings: Settings, number: int) -> Overview:
         athlete_count=count_athletes(connection),
         progress=progress,
         requests_left=sum(each.requests_left for each in progress.values()),
+        requests_saved=sum(each.requests_saved for each in progress.values()),
         earliest_end=earliest_end(connection, rate_limits, progress.values()),
         imports=_imports(connection, [athlete.athlete_id for athlete in athletes]),
         inbox=inbox_overview(connection, moment),

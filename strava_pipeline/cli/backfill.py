@@ -68,28 +68,41 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
     from strava_pipeline.cli.hosts_backfill import assets_there, run_in_hosts_dagster
     from strava_pipeline.cli.whose_dagster import hosts_dagster
     from strava_pipeline.sync.access import check_access
+    from strava_pipeline.sync.handed_in_months import asks_strava
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     with interruptible(INTERRUPTED.format("")):
         settings = command_settings()
-        for needed in ("token_keys", "client_secret"):
-            settings.required(needed)
         close_to_others(settings)
         chosen = _chosen(assets)
         start, end = _months(first, last, month_text(settings.history_start))
         with open_warehouse(settings) as engine:
-            # Wrong keys or an ended grant would fail every run: they fail here, before the first one.
-            check_access(settings, engine, athlete_id)
+            if asks_strava(engine, athlete_id):
+                for needed in ("token_keys", "client_secret"):
+                    settings.required(needed)
+                # Wrong keys or an ended grant would fail every run: they fail here, before the first one.
+                check_access(settings, engine, athlete_id)
             host = hosts_dagster(settings)
             if host is not None:
                 chosen = assets_there(host, chosen, is_default=assets == DEFAULT_ASSETS)
             runs = list(plan_in_sequence(start, end, chosen))
             span = enclosing_span([month_span(athlete_id, start), month_span(athlete_id, end)])
+            _say_saved(engine, settings, span)
             with shown(lambda: look(engine, settings, span, tuple(chosen)), Console(stderr=True)):
                 if host is not None:
                     run_in_hosts_dagster(host, athlete_id, runs, partial(_missing, engine, athlete_id))
                 else:
                     _run_in_own_dagster(settings, engine, span, runs, chosen)
+
+
+def _say_saved(engine: Engine, settings: Settings, span: Span) -> None:
+    """Say how many requests what was handed in saves, if any."""
+    from strava_pipeline.warehouse.archives.overview import saved_requests
+
+    with engine.connect() as connection:
+        saved = saved_requests(connection, span, archive_details=settings.archive_details)
+    if saved.requests:
+        click.echo(str(saved), err=True)
 
 
 def _run_in_own_dagster(

@@ -66,7 +66,7 @@ def look(engine: Engine, settings: Settings, span: Span, assets: tuple[str, ...]
     """Read the backfill's progress from the database."""
     details, streams = Asset.DETAILS in assets, Asset.STREAMS in assets
     with engine.connect() as connection:
-        done = count_done(connection, span)
+        done = count_done(connection, span, archive_details=settings.archive_details)
         view = Snapshot(done, details, streams)
         runs = [run for run in backfill_progress(connection) if run.athlete_id == span.athlete_id]
         waits = [run for run in runs if run.waiting_for]

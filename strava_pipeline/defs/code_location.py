@@ -16,6 +16,7 @@ from strava_pipeline.defs.assets.lake import activity_points_parquet
 from strava_pipeline.defs.assets.training import training_load, training_load_automation
 from strava_pipeline.defs.checks import checks
 from strava_pipeline.defs.io_manager import StravaIOManager
+from strava_pipeline.defs.jobs.archive_import import archive_import_job
 from strava_pipeline.defs.jobs.checks import checks_every_five_minutes, checks_job
 from strava_pipeline.defs.jobs.files_import import files_every_five_minutes, files_import_job
 from strava_pipeline.defs.jobs.imports import (
@@ -141,6 +142,7 @@ def definitions_of(plan: Plan) -> dg.Definitions:
             newest_month_job(plan),
             import_history_job(plan),
             files_import_job(plan, send_mails),
+            archive_import_job(plan),
             upkeep_job(plan),
             *([lake_job(plan)] if keeps_lake else []),
             checks_job(plan),

@@ -5,6 +5,7 @@ Dagster shows the fields of resources to everybody who opens its UI.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # g
 
     @property
     def kept(self) -> Kept:
-        """What is kept up to date."""
+        """What is kept up to date; it tells nothing of settings, since Dagster asks for it without them."""
         return kept_of(self.assets)
 
     def load_settings(self) -> Settings:
@@ -102,13 +103,14 @@ class StravaResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see 
         quota; unset: as is usual in the lane.
         """
         wait = MAX_WAIT[lane] if max_wait is None else max_wait
+        settings = self.warehouse.load_settings()
         return open_sync(
-            self.warehouse.load_settings(),
+            settings,
             self.warehouse.engine,
             lane,
             wait,
             goes_first=goes_first,
-            kept=self.warehouse.kept,
+            kept=replace(self.warehouse.kept, archive_details=settings.archive_details),
         )
 
 

@@ -11,7 +11,7 @@ from strava_pipeline.names import KUBERNETES_TAG, Asset, Job
 
 # Plain names of the assets and jobs that write files of the lake: such a file is made in memory.
 LARGE_STEPS = frozenset({Asset.LAKE})
-LARGE_RUNS = frozenset({Job.NEWEST_MONTH, Job.IMPORT_HISTORY, Job.UPDATE_LAKE})
+LARGE_RUNS = frozenset({Job.NEWEST_MONTH, Job.IMPORT_HISTORY, Job.ARCHIVE_IMPORT, Job.UPDATE_LAKE})
 
 
 # What they need in our own deployment, in MiB. A host's cluster has limits of its own, which this could lower.

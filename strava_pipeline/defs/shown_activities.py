@@ -3,23 +3,15 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import Connection
 
 from strava_pipeline.defs.check_reports import report_checks
-from strava_pipeline.defs.month_link import month_link
-from strava_pipeline.defs.partitions import cell, register_athlete, span_of
+from strava_pipeline.defs.partitions import cell, span_of
 from strava_pipeline.defs.resources import WarehouseResource
-from strava_pipeline.defs.steps import ROW_COUNT
-from strava_pipeline.errors import NeedsReauthorization
-from strava_pipeline.months import Span
-from strava_pipeline.names import HISTORY_ASSETS, Asset
-from strava_pipeline.warehouse.activities.month_rows import month_rows
-from strava_pipeline.warehouse.engine import retry_transaction
-from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
+from strava_pipeline.defs.shown_months import ensure_partitions, month_metadata
+from strava_pipeline.names import HISTORY_ASSETS
 
 
 def show_activities(
@@ -34,7 +26,7 @@ def show_activities(
     Only a month that was imported as a whole is shown as materialized; in any other month single activities must not
     look like all of them. Nothing is shown of an athlete who has disconnected meanwhile.
     """
-    if not starts or not _ensure_partitions(context.instance, warehouse, athlete_id):
+    if not starts or not ensure_partitions(context.instance, warehouse, athlete_id):
         return
     months: dict[dg.MultiPartitionKey, list[int]] = defaultdict(list)
     for activity_id, start in starts.items():
@@ -46,7 +38,7 @@ def show_activities(
     for key, ids in sorted(months.items()):
         about: dict[str, Any] = {"activity": ids[0]} if len(ids) == 1 else {"activities": len(ids)}
         about["cause"] = cause
-        shown = _month_metadata(warehouse, span_of(key))
+        shown = month_metadata(warehouse, span_of(key))
         for name, asset in assets.items():
             if _is_materialized(context.instance, asset, key):
                 materialized.add(name)
@@ -59,31 +51,3 @@ def show_activities(
 def _is_materialized(instance: dg.DagsterInstance, asset: dg.AssetKey, key: dg.MultiPartitionKey) -> bool:
     of_month = dg.AssetRecordsFilter(asset, asset_partitions=[key])
     return bool(instance.fetch_materializations(of_month, limit=1).records)
-
-
-def _month_metadata(warehouse: WarehouseResource, span: Span) -> dict[str, dict[str, Any]]:
-    """The metadata by asset of a month as a whole: its rows, and the link to its pictures."""
-    rows = retry_transaction(warehouse.engine, partial(month_rows, span=span))
-    return {
-        Asset.ACTIVITIES: {ROW_COUNT: rows.activities},
-        Asset.DETAILS: {ROW_COUNT: rows.laps},
-        Asset.STREAMS: {ROW_COUNT: rows.activity_streams},
-        Asset.ANALYSES: {ROW_COUNT: rows.route_analyses} | month_link(warehouse.load_settings(), span),
-    }
-
-
-def _ensure_partitions(instance: dg.DagsterInstance, warehouse: WarehouseResource, athlete_id: int) -> bool:
-    """Create an athlete's partitions if missing; False if the athlete has been disconnected meanwhile."""
-
-    def create(connection: Connection) -> None:
-        # An erasure waits for this transaction; its task for Dagster then deletes these partitions, too.
-        refuse_rows_of_revoked(connection, [athlete_id])
-        register_athlete(instance, warehouse.names, athlete_id)
-
-    if instance.has_dynamic_partition(warehouse.names.partition_set, str(athlete_id)):
-        return True
-    try:
-        retry_transaction(warehouse.engine, create)
-    except NeedsReauthorization:
-        return False
-    return True

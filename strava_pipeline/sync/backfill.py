@@ -34,6 +34,7 @@ from strava_pipeline.strava.mapping.activity import detail_rows
 from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.streams import Streams
 from strava_pipeline.sync.context import SpanResult, SyncContext, request_time
+from strava_pipeline.sync.handed_in_months import read_pending
 from strava_pipeline.warehouse.activities import activity_store, outdated, quarantine, stream_store
 from strava_pipeline.warehouse.activities.activity_store import Payload, RecordingVersion
 from strava_pipeline.warehouse.activities.outdated import OldDetail
@@ -109,8 +110,9 @@ def put_detail_aside(sync: SyncContext, old: OldDetail, reason: str, kind: PutAs
 def import_streams(sync: SyncContext, span: Span, *, due: bool = False) -> SpanResult:
     """Fetch and store the streams that a span lacks; an activity entered by hand has none and costs no request.
 
-    ``due`` as in :func:`import_details`.
+    Recordings that were handed in are read first, and only the rest is asked for. ``due`` as in :func:`import_details`.
     """
+    read = read_pending(sync.engine, span)
     with sync.engine.begin() as connection:
         by_hand = [activity_id for activity_id, manual in outdated.without_streams(connection, span) if manual]
         asked_at = now(connection)
@@ -124,7 +126,8 @@ def import_streams(sync: SyncContext, span: Span, *, due: bool = False) -> SpanR
         return _store_streams(sync, span.athlete_id, candidate[0])
 
     fetched = _Fetching(sync, span, ImportStep.STREAMS, wanted, fetch).run()
-    return replace(fetched, stored=fetched.stored + len(by_hand))
+    stored = read.stored + fetched.stored + len(by_hand)
+    return replace(fetched, stored=stored, quarantined=read.quarantined | fetched.quarantined)
 
 
 def analyse_span(engine: Engine, span: Span) -> SpanResult:

@@ -103,7 +103,8 @@ class _Work:
 
     def end(self, outcome: Outcome) -> Outcome:
         """End the run, and return its outcome with the progress that it made."""
-        ending = partial(runs.end, launch=self.task.launch, outcome=outcome, floor=self.floor, lacked=self._lacked)
+        lacked, kept = self._lacked, self.sync.kept
+        ending = partial(runs.end, launch=self.task.launch, outcome=outcome, floor=self.floor, lacked=lacked, kept=kept)
         return retry_transaction(self.sync.engine, ending)
 
     def do(self) -> Outcome:
@@ -152,7 +153,7 @@ class _Work:
     def _look_what_lacks(self) -> None:
         """Of a new athlete only the listing tells what lacks."""
         with autocommit(self.sync.engine) as connection:
-            self._lacked = runs.lacks_now(connection, self.task.launch, self.floor)
+            self._lacked = runs.lacks_now(connection, self.task.launch, self.floor, self.sync.kept)
 
     def _fill(self, span: Span) -> None:
         """Fetch, compute and write whatever a month lacks; a step that fails does not keep the next from its work.

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from strava_pipeline.months import Span, enclosing_span
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.sync.context import SpanResult, SyncContext
+from strava_pipeline.sync.handed_in_months import asks_strava, derive_months
 from strava_pipeline.sync.listing_buffer import Mapped, WholeListing, read_listing
 from strava_pipeline.sync.months_at_work import FailedMonth, each_month
 from strava_pipeline.warehouse.activities import activity_store, outdated, quarantine
@@ -40,8 +41,11 @@ def import_summaries(
     A summary without changes is not written again. A span that cannot be replaced is yielded as failed, the next goes
     on. Unless ``allow_mass_delete``, a span fails that would lose many activities, and each that would lose any if the
     listing as a whole may delete nothing (:mod:`.deletion_guard`). With it, the athlete's permissions of now count from
-    then on.
+    then on. Of an athlete who never connected nothing is asked: the months are derived from what was handed in.
     """
+    if not asks_strava(sync.engine, spans[0].athlete_id):
+        yield from derive_months(sync.engine, spans)
+        return
     listing = read_whole(sync, enclosing_span(spans))
     if allow_mass_delete:
         unlisted = Unlisted.DELETE

@@ -9,9 +9,10 @@ import dagster as dg
 
 from strava_pipeline.defs import checks as of_checks
 from strava_pipeline.defs.assets import activities as of_activities
-from strava_pipeline.defs.assets import analysis, athletes, lake, training
+from strava_pipeline.defs.assets import analysis, archives, athletes, lake, training
 from strava_pipeline.defs.code_location import definitions_of, own_plan
 from strava_pipeline.defs.io_manager import StravaIOManager
+from strava_pipeline.defs.jobs import archive_import as archive_jobs
 from strava_pipeline.defs.jobs import checks as checks_jobs
 from strava_pipeline.defs.jobs import files_import as files_jobs
 from strava_pipeline.defs.jobs import imports, notifications
@@ -35,6 +36,7 @@ route_analyses = analysis.route_analyses(PLAN)
 athletes_and_gear = athletes.athletes_and_gear(PLAN)
 activity_points_parquet = lake.activity_points_parquet(PLAN)
 training_load = training.training_load(PLAN)
+archive_files = archives.archive_files(PLAN)
 CHECKS = of_checks.checks(PLAN)
 grid_partitions = PLAN.grid()
 athletes_partitions = PLAN.athletes()
@@ -44,6 +46,7 @@ webhook_sync = webhook_jobs.webhook_sync_job(PLAN, _send_mails)
 newest_month = imports.newest_month_job(PLAN)
 import_history = imports.import_history_job(PLAN)
 files_import = files_jobs.files_import_job(PLAN, _send_mails)
+archive_import = archive_jobs.archive_import_job(PLAN)
 upkeep = upkeep_jobs.upkeep_job(PLAN)
 update_lake = lake_jobs.lake_job(PLAN)
 run_checks = checks_jobs.checks_job(PLAN)

@@ -148,6 +148,7 @@ def test_jobs_and_resources_are_the_documented_ones() -> None:
         "strava_newest_month",
         "strava_import_history",
         "strava_files_import",
+        "strava_archive_import",
         "strava_upkeep",
         "strava_update_lake",
         "strava_run_checks",
@@ -189,7 +190,7 @@ def test_runs_of_jobs_carry_what_dagster_and_other_processes_go_by() -> None:
         ' "limits": {"memory": "640Mi"}}}}',
     }
     # These are launched again by bridge or schedule, and by nobody else beside that.
-    for name in (Job.IMPORT_HISTORY, Job.FILES_IMPORT, Job.UPKEEP, Job.UPDATE_LAKE, Job.RUN_CHECKS):
+    for name in (Job.IMPORT_HISTORY, Job.FILES_IMPORT, Job.ARCHIVE_IMPORT, Job.UPKEEP, Job.UPDATE_LAKE, Job.RUN_CHECKS):
         assert defs().resolve_job_def(NAMES.job(name)).run_tags["dagster/max_retries"] == "0"
     assert defs().resolve_job_def("strava_webhook_sync").run_tags == ours | {
         "strava_pipeline/job": "webhook_sync",
@@ -214,9 +215,13 @@ def test_each_job_says_whose_it_is_and_brings_its_executor(monkeypatch: pytest.M
 def test_imports_are_in_pools() -> None:
     pools = {
         name: defs().resolve_job_def(NAMES.job(name)).nodes[0].definition.pools
-        for name in (Job.NEWEST_MONTH, Job.IMPORT_HISTORY)
+        for name in (Job.NEWEST_MONTH, Job.IMPORT_HISTORY, Job.ARCHIVE_IMPORT)
     }
-    assert pools == {Job.NEWEST_MONTH: {"strava_newest"}, Job.IMPORT_HISTORY: {"strava_api"}}
+    assert pools == {
+        Job.NEWEST_MONTH: {"strava_newest"},
+        Job.IMPORT_HISTORY: {"strava_api"},
+        Job.ARCHIVE_IMPORT: {"strava_api"},
+    }
 
 
 LOOKING_FOR_DEAD_RUNS = (

@@ -20,6 +20,7 @@ from strava_pipeline.months import Span
 from strava_pipeline.names import Asset
 from strava_pipeline.sync.backfill import import_details, import_streams
 from strava_pipeline.sync.context import SpanResult, SyncContext
+from strava_pipeline.sync.handed_in_months import NOT_ASKED, asks_strava
 from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse.states import ImportStep
 
@@ -61,15 +62,16 @@ def _import_listed(
     listed, absent = 0, 0
     with working_on_months(context, strava.warehouse, ImportStep.SUMMARY) as months:
         sync = strava.sync(lane_of(context, strava.warehouse))
-        for _, cells in spans_by_athlete(context.partition_keys):
+        for athlete_id, cells in spans_by_athlete(context.partition_keys):
             months.subject.at_spans(*cells)
+            asked = _asked(strava, athlete_id)
             with reporting_progress(context, strava.warehouse, sync, list(cells)) as reporter:
                 before = sync.monitor.requests
                 imported = import_summaries(sync, list(cells), allow_mass_delete=config.allow_mass_delete)
                 for result in months.done(imported):
                     rows = result.stored + result.unchanged
                     listed, absent = listed + rows, absent + result.absent
-                    shown = _costs(reporter, before) | {ROW_COUNT: rows - result.absent}
+                    shown = {**_costs(reporter, before), ROW_COUNT: rows - result.absent, **asked}
                     months.log_result(cells[result.span], result, shown)
                     before = sync.monitor.requests
     yield dg.MaterializeResult(check_results=[as_listed(listed=listed, absent=absent)])
@@ -119,13 +121,19 @@ def _month_by_month(
 ) -> dg.MaterializeResult[None]:
     with working_on_months(context, strava.warehouse, step) as months:
         sync = strava.sync(lane_of(context, strava.warehouse))
-        for _, cells in spans_by_athlete(context.partition_keys):
+        for athlete_id, cells in spans_by_athlete(context.partition_keys):
+            asked = _asked(strava, athlete_id)
             with reporting_progress(context, strava.warehouse, sync, list(cells)) as reporter:
                 before = sync.monitor.requests
                 for key, result in months.each(cells, partial(fetch, sync)):
-                    months.log_result(key, result, _costs(reporter, before))
+                    months.log_result(key, result, {**_costs(reporter, before), **asked})
                     before = sync.monitor.requests
     return dg.MaterializeResult()
+
+
+def _asked(strava: StravaResource, athlete_id: int) -> dict[str, str]:
+    """What a month's metadata say of an athlete of whom Strava is not asked."""
+    return {} if asks_strava(strava.warehouse.engine, athlete_id) else {"asked of Strava": NOT_ASKED}
 
 
 def _costs(reporter: ProgressReporter, before: int) -> dict[str, int]:

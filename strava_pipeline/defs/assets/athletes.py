@@ -1,6 +1,7 @@
 """Athletes and their gear, partitioned by athlete."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
@@ -12,6 +13,7 @@ from strava_pipeline.defs.steps import lane_of, patience_of, table_metadata, tra
 from strava_pipeline.names import Asset
 from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.sync.athlete import import_athlete
+from strava_pipeline.sync.handed_in_months import NOT_ASKED, asks_strava
 
 
 def athletes_and_gear(plan: Plan) -> dg.AssetsDefinition:
@@ -32,16 +34,20 @@ def athletes_and_gear(plan: Plan) -> dg.AssetsDefinition:
         """Profile, totals and zones take three requests per athlete; gear that the profile omits one each, once."""
         warehouse = strava_client.warehouse
         lane = lane_of(context, warehouse)
-        pieces = 0
+        pieces = asked = 0
         with translate_faults(attempts_of(context), patience_of(context, warehouse)) as subject:
             sync = strava_client.sync(lane)
             for key in context.partition_keys:
                 subject.at_athlete(int(key))
-                pieces += import_athlete(sync, int(key))
+                if asks_strava(sync.engine, int(key)):
+                    pieces += import_athlete(sync, int(key))
+                    asked += 1
         limits = RateLimits.from_settings(warehouse.load_settings())
         left = quota_left(sync.engine, limits, int(context.partition_keys[-1]), lane)
-        used = {"requests": sync.monitor.requests, "quota left": left}
-        athletes = {"written": len(context.partition_keys)}
+        used: dict[str, Any] = {"requests": sync.monitor.requests, "quota left": left}
+        athletes = {"written": asked}
+        if not asked:
+            used["asked of Strava"] = NOT_ASKED
         yield dg.MaterializeResult(asset_key=plan.key(Asset.ATHLETES), metadata=used | athletes)
         yield dg.MaterializeResult(asset_key=plan.key(Asset.GEAR), metadata=used | {"written": pieces})
 

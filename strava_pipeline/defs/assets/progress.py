@@ -118,7 +118,7 @@ class ProgressReporter:
 
     def _save(self, waiting: Wait | None) -> None:
         with self.sync.engine.begin() as connection:
-            done = count_done(connection, self.span)
+            done = count_done(connection, self.span, archive_details=self.sync.kept.archive_details)
             report = ProgressReport(
                 run_id=self.context.run.run_id,
                 span=self.span,

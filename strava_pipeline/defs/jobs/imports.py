@@ -6,7 +6,7 @@ The bridge launches imports as well, sooner; the rows of ``ops.imports`` decide 
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import partial
 from typing import Any
@@ -96,7 +96,8 @@ def _work(context: dg.OpExecutionContext, config: ImportConfig, strava: StravaRe
     with translate_faults(LAST_ATTEMPT) as subject, patient(patience_of(context, warehouse).new()):
         subject.at_athlete(launch.athlete_id)
         try:
-            task = runs.begin(warehouse.engine, launch, context.run_id, earliest_month(settings), warehouse.kept)
+            kept = replace(warehouse.kept, archive_details=settings.archive_details)
+            task = runs.begin(warehouse.engine, launch, context.run_id, earliest_month(settings), kept)
             if task is None:
                 step_log(context).info("import %d lacks nothing that is due", launch.import_id)
                 return
@@ -204,7 +205,9 @@ def _every_five_minutes(plan: Plan, job: str, name: str, cron: str) -> dg.Schedu
                 prepare(context.instance, plan)
                 look_after(engine, partial(_fate, context.instance, plan.names))
                 floor, most, launched = earliest_month(settings), most_under_way(settings.runs_at_once), 0
-                while launch := _claim(engine, floor, most, newest=job == Job.NEWEST_MONTH):
+                while launch := _claim(
+                    engine, floor, most, newest=job == Job.NEWEST_MONTH, archive_details=settings.archive_details
+                ):
                     launched += 1
                     run = run_of(plan.names, launch)
                     # With the time: a database that was restored from a backup numbers launches anew, which Dagster
@@ -220,9 +223,9 @@ def _every_five_minutes(plan: Plan, job: str, name: str, cron: str) -> dg.Schedu
     return launch_due
 
 
-def _claim(engine: Engine, floor: date, most: int, *, newest: bool) -> Launch | None:
+def _claim(engine: Engine, floor: date, most: int, *, newest: bool, archive_details: bool) -> Launch | None:
     with engine.begin() as connection:
-        return claim_launch(connection, floor, newest=newest, most=most)
+        return claim_launch(connection, floor, newest=newest, most=most, archive_details=archive_details)
 
 
 def _fate(instance: dg.DagsterInstance, names: Names, launch: Launch) -> Fate:

@@ -136,8 +136,9 @@ def note_content(connection: Connection, import_id: int, content_hash: str) -> N
 
 
 def fail_waiting(connection: Connection, import_id: int, why: str) -> None:
-    """Note that an archive import failed, if it waits."""
-    if load_import(connection, import_id).state is ArchiveState.WAITING:
+    """Note that an archive import failed, if there is such a one, and it waits."""
+    query = select(_c.state).where(_c.id == import_id).with_for_update()
+    if connection.execute(query).scalar() == ArchiveState.WAITING:
         fail_import(connection, import_id, why)
 
 

@@ -1,15 +1,20 @@
-"""The last archive imports of all athletes, for the operator's page."""
+"""What archive imports brought: the last ones for the operator's page, and the requests that they save."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 
+from strava_pipeline.months import Span
+from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.archives.imports import ArchiveImport, load_import
 from strava_pipeline.warehouse.schema.archive_tables import archive_imports
-from strava_pipeline.warehouse.states import ArchiveState, CameBy
+from strava_pipeline.warehouse.schema.payload_tables import payloads
+from strava_pipeline.warehouse.schema.tables import activities, activity_streams
+from strava_pipeline.warehouse.states import ArchiveState, CameBy, PayloadKind, StreamSource
 
 # Figures of a report that tell whether all is well, and the words for them.
 SHOWN_COUNTS: Final[Mapping[str, str]] = {
@@ -20,6 +25,46 @@ SHOWN_COUNTS: Final[Mapping[str, str]] = {
     "skipped": "skipped",
 }
 _c = archive_imports.c
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Requests that are not sent, because what they would ask for was handed in."""
+
+    details: int = 0
+    streams: int = 0
+
+    @property
+    def requests(self) -> int:
+        return self.details + self.streams
+
+    def __str__(self) -> str:
+        return (
+            f"what was handed in saves {self.requests:,} requests: {self.details:,} for details, {self.streams:,} for"
+            " samples"
+        )
+
+
+def saved_requests(connection: Connection, span: Span, *, archive_details: bool) -> Saved:
+    """Count the requests that need not be sent for a span's activities; ``archive_details``: as the setting has it."""
+    detail = payloads.alias("detail")
+    told = and_(activities.c.archive_taken_at.is_not(None), detail.c.activity_id.is_(None))
+    of_file = activity_streams.c.source == StreamSource.FILE
+    query = (
+        select(func.count().filter(told), func.count().filter(of_file))
+        .select_from(activities)
+        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
+        .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
+        # What a file alone tells, Strava would not be asked for.
+        .where(in_span(span), or_(activities.c.told_by_api, activities.c.archive_taken_at.is_not(None)))
+    )
+    details, streams = connection.execute(query).one()
+    return Saved(0 if archive_details else details, streams)
+
+
+def ids_of_span(connection: Connection, span: Span) -> list[int]:
+    """Return the ids of a span's stored activities."""
+    return list(connection.execute(select(activities.c.id).where(in_span(span))).scalars())
 
 
 def recent_imports(connection: Connection, limit: int) -> list[ArchiveImport]:

@@ -68,8 +68,13 @@ class Lacking:
         )
 
 
-def lacking(connection: Connection, wish: Import, floor: date, moment: datetime) -> Lacking:
-    """Compute what a wish lacks at a moment (UTC); months before ``floor`` are never imported."""
+def lacking(
+    connection: Connection, wish: Import, floor: date, moment: datetime, *, archive_details: bool = False
+) -> Lacking:
+    """Compute what a wish lacks at a moment (UTC); months before ``floor`` are never imported.
+
+    ``archive_details``: activities of which an archive tells lack their details, too.
+    """
     first = max(wish.first_month or floor, floor)
     last = wish.last_month or add_months(moment.date(), 0)
     if first > last:
@@ -79,7 +84,7 @@ def lacking(connection: Connection, wish: Import, floor: date, moment: datetime)
     failed = _failed_later(connection, span, moment)
     months, requests, later, retries = [], 0, 0, list[datetime]()
     undone: dict[tuple[date, ImportStep], int] = {}
-    for row in _by_month(connection, span, moment):
+    for row in _by_month(connection, span, moment, archive_details=archive_details):
         lacks = {step for step in wish.steps if row.get(step)}
         undone |= {(row["month"], step): row[f"undone_{step}"] for step in wish.steps if row.get(f"undone_{step}")}
         later += row["later"]
@@ -103,11 +108,11 @@ def lacking(connection: Connection, wish: Import, floor: date, moment: datetime)
     return Lacking(profile, listing, tuple(months), later, len(failed), requests, next_at, undone)
 
 
-def _by_month(connection: Connection, span: Span, moment: datetime) -> Sequence[RowMapping]:
+def _by_month(connection: Connection, span: Span, moment: datetime, *, archive_details: bool) -> Sequence[RowMapping]:
     """Count by month, newest first, the activities that lack each step; those put aside for later are counted apart."""
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
     aside, no_samples = put_aside.alias("aside"), put_aside.alias("no_samples")
-    no_detail = lacks_detail(summary, detail)
+    no_detail = lacks_detail(summary, detail, archive_details=archive_details)
     lacks_streams = lacks_samples()
     detail_later = no_detail & aside.c.activity_id.is_not(None)
     streams_later = lacks_streams & no_samples.c.activity_id.is_not(None)

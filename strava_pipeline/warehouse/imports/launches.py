@@ -86,14 +86,20 @@ def most_under_way(runs_at_once: int | None) -> int:
 
 
 def claim_launch(
-    connection: Connection, floor: date, *, newest: bool | None = None, most: int = MOST_UNDER_WAY
+    connection: Connection,
+    floor: date,
+    *,
+    newest: bool | None = None,
+    most: int = MOST_UNDER_WAY,
+    archive_details: bool = False,
 ) -> Launch | None:
     """Take the import that is to be launched next, and number the launch; ``None`` if none is due or has room.
 
     Imports that turn out to lack nothing rest; after ``LOOKS`` of them the next call goes on. Months before ``floor``
     are never imported. ``newest``: consider only imports that begin with the newest month (``True``) or that do not
-    (``False``). ``most``: so many of one kind may be under way. Imports are passed over whose athlete must connect
-    again, has disconnected, or shows no activities; all of them while a restored database is not checked.
+    (``False``). ``most``: so many of one kind may be under way. ``archive_details``: as of :func:`.lacking`. Imports
+    are passed over whose athlete must connect again, has disconnected, or shows no activities; all of them while a
+    restored database is not checked.
     """
     if are_calls_held(connection):
         return None
@@ -103,7 +109,7 @@ def claim_launch(
             return None
         wish, moment = import_of(row), now(connection)
         wish = _asked_by_now(connection, wish, moment)
-        lack = lacking(connection, wish, floor, moment)
+        lack = lacking(connection, wish, floor, moment, archive_details=archive_details)
         if not lack.nothing or wish.begins_newest:
             return _launched(connection, wish, lack, moment)
         connection.execute(update(imports).where(_c.id == wish.id).values(at_rest(lack, moment)))

@@ -130,7 +130,7 @@ def begin(engine: Engine, launch: Launch, run_id: str, floor: date, kept: Kept =
         if stopped is None:
             moment = now(connection)
             wish = _narrowed(connection, wish, kept, moment)
-            lack = lacking(connection, wish, floor, moment)
+            lack = lacking(connection, wish, floor, moment, archive_details=kept.archive_details)
             task = _next_task(launch, wish, lack, moment.date(), floor)
         if task is not None:
             task = replace(task, lacked=lack)
@@ -170,14 +170,21 @@ def refuse_stopped(engine: Engine, launch: Launch) -> None:
         raise ImportStopped(f"import {launch.import_id} of athlete {launch.athlete_id}: {stopped}")
 
 
-def lacks_now(connection: Connection, launch: Launch, floor: date) -> Lacking:
+def lacks_now(connection: Connection, launch: Launch, floor: date, kept: Kept = EVERYTHING) -> Lacking:
     """What a launch's import lacks now; nothing if the import is gone, or has a newer launch."""
     row = connection.execute(select(imports).where(is_launch(launch))).mappings().first()
-    return Lacking() if row is None else lacking(connection, import_of(row), floor, now(connection))
+    if row is None:
+        return Lacking()
+    return lacking(connection, import_of(row), floor, now(connection), archive_details=kept.archive_details)
 
 
 def end(
-    connection: Connection, launch: Launch, outcome: Outcome, floor: date, lacked: Lacking | None = None
+    connection: Connection,
+    launch: Launch,
+    outcome: Outcome,
+    floor: date,
+    lacked: Lacking | None = None,
+    kept: Kept = EVERYTHING,
 ) -> Outcome:
     """End a run: the import is due again at once, after a pause, or when something may lack anew.
 
@@ -195,7 +202,7 @@ def end(
     if outcome.newest_is_done and wish.begins_newest:
         values["newest_at"] = moment
         wish = replace(wish, newest_at=moment)
-    lack = lacking(connection, wish, floor, moment)
+    lack = lacking(connection, wish, floor, moment, archive_details=kept.archive_details)
     if lacked is not None:
         outcome = replace(outcome, progressed=outcome.newest_is_done or lack.is_less_than(lacked))
     values |= at_rest(lack, moment)

@@ -16,14 +16,15 @@ from strava_pipeline.warehouse.progress.backfill_estimate import backfill_end
 from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline.warehouse.schema.wish_tables import imports
-from strava_pipeline.warehouse.states import ImportStep, PayloadKind
+from strava_pipeline.warehouse.states import ImportStep, PayloadKind, StreamSource
 
 
 @dataclass(frozen=True)
 class ImportProgress:
     """The number of an athlete's stored activities, and of those with their detail and with their streams.
 
-    ``wants_details`` and ``wants_streams``: whether any import of the athlete does.
+    ``wants_details`` and ``wants_streams``: whether any import of the athlete does. ``told_by_archive``: how many have
+    no detail, and need none, since an archive tells of them; ``from_files``: how many streams were handed in.
     """
 
     athlete_id: int
@@ -32,6 +33,8 @@ class ImportProgress:
     streamed: int = 0
     wants_details: bool = True
     wants_streams: bool = True
+    told_by_archive: int = 0
+    from_files: int = 0
 
     @property
     def requests(self) -> int:
@@ -41,11 +44,22 @@ class ImportProgress:
     @property
     def requests_left(self) -> int:
         """How many of these are left."""
-        return self.requests - self.detailed * self.wants_details - self.streamed * self.wants_streams
+        detailed = self.detailed + self.told_by_archive
+        return max(0, self.requests - detailed * self.wants_details - self.streamed * self.wants_streams)
+
+    @property
+    def requests_saved(self) -> int:
+        """How many need not be sent, because what they would ask for was handed in."""
+        return self.told_by_archive * self.wants_details + self.from_files * self.wants_streams
 
 
-def import_progress(connection: Connection, athlete_ids: Collection[int]) -> dict[int, ImportProgress]:
-    """Return the progress of each of these athletes, by id."""
+def import_progress(
+    connection: Connection, athlete_ids: Collection[int], *, archive_details: bool = False
+) -> dict[int, ImportProgress]:
+    """Return the progress of each of these athletes, by id.
+
+    ``archive_details``: activities of which an archive tells need their details all the same.
+    """
     ids = func.unnest(literal(list(athlete_ids), ARRAY(BigInteger)))
     given = ids.table_valued(column("id", BigInteger), name="given").render_derived()
     whose = given.c.id
@@ -63,7 +77,16 @@ def import_progress(connection: Connection, athlete_ids: Collection[int]) -> dic
         exists().where(imports.c.athlete_id == whose, imports.c.steps.contains([step]))
         for step in (ImportStep.DETAIL, ImportStep.STREAMS)
     ]
-    query = select(whose, *counts, streamed.scalar_subquery() - unready.scalar_subquery(), *wanted).select_from(given)
+    has_detail = exists().where(payloads.c.activity_id == activities.c.id, payloads.c.kind == PayloadKind.DETAIL)
+    told = select(func.count()).where(
+        activities.c.athlete_id == whose, activities.c.archive_taken_at.is_not(None), ~has_detail
+    )
+    from_files = select(func.count()).where(
+        activity_streams.c.athlete_id == whose, activity_streams.c.source == StreamSource.FILE
+    )
+    handed_in = (literal(0) if archive_details else told.scalar_subquery(), from_files.scalar_subquery())
+    stored = streamed.scalar_subquery() - unready.scalar_subquery()
+    query = select(whose, *counts, stored, *wanted, *handed_in).select_from(given)
     return {athlete_id: ImportProgress(athlete_id, *counts) for athlete_id, *counts in connection.execute(query)}
 
 

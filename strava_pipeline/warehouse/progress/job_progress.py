@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Row, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.months import Span
@@ -75,13 +75,20 @@ def backfill_progress(connection: Connection) -> list[BackfillProgress]:
     return [_progress(row) for row in connection.execute(query)]
 
 
-def count_done(connection: Connection, span: Span) -> Completeness:
-    """Count a span's stored activities, and those with a current detail, and with streams."""
+def count_done(connection: Connection, span: Span, *, archive_details: bool = False) -> Completeness:
+    """Count a span's stored activities, and those with a current detail, and with streams.
+
+    One of which an archive tells needs no detail, unless ``archive_details``: it counts as one that has it.
+    """
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
+    lacks = lacks_detail(summary, detail, archive_details=archive_details)
+    has_detail: ColumnElement[bool] = detail.c.activity_id.is_not(None)
+    if not archive_details:
+        has_detail = or_(has_detail, activities.c.archive_taken_at.is_not(None))
     query = (
         select(
             func.count(activities.c.id),
-            func.count(detail.c.activity_id).filter(~lacks_detail(summary, detail)),
+            func.count(activities.c.id).filter(has_detail, ~lacks),
             func.count(activities.c.id).filter(~lacks_samples()),
         )
         .outerjoin(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
