@@ -14,7 +14,8 @@ from sqlalchemy import Engine
 
 from strava_pipeline.files.archive.row import ArchiveRow
 from strava_pipeline.files.figures import activity_figures
-from strava_pipeline.files.recording import Channel, Device, FileKind, RecordedLap, Recording, recording_id
+from strava_pipeline.files.file_kinds import FileKind
+from strava_pipeline.files.recording import Channel, Device, RecordedLap, Recording, recording_id
 from strava_pipeline.files.shaping import shape
 from strava_pipeline.warehouse.archives.athletes import ensure_athlete
 from strava_pipeline.warehouse.archives.files import HandedFile, store_file

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from strava_pipeline.files.recording import FileKind, Recording
+from strava_pipeline.files.file_kinds import FileKind
+from strava_pipeline.files.recording import Recording
 from strava_pipeline.files.shaping import shape
 
 

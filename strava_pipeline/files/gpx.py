@@ -10,8 +10,9 @@ from typing import Final
 
 import numpy as np
 
+from strava_pipeline.files.file_kinds import FileKind
 from strava_pipeline.files.points import Points
-from strava_pipeline.files.recording import Device, FileKind, Recording
+from strava_pipeline.files.recording import Device, Recording
 from strava_pipeline.files.xml_source import read_xml
 from strava_pipeline.files.xml_sports import sport_of
 from strava_pipeline.printable import printable

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from strava_pipeline.files.file_kinds import FileKind
 from strava_pipeline.files.fit.reader import MOST_RECORDS, read_fit
 from strava_pipeline.files.gpx import read_gpx
-from strava_pipeline.files.recording import FileKind, Recording
+from strava_pipeline.files.recording import Recording
 from strava_pipeline.files.tcx import read_tcx
 
 

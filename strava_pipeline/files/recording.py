@@ -13,15 +13,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from strava_pipeline.files.file_kinds import FileKind
+
 Samples = NDArray[np.float64]
-
-
-class FileKind(StrEnum):
-    """The formats of recordings."""
-
-    FIT = "fit"
-    TCX = "tcx"
-    GPX = "gpx"
 
 
 def recording_id(plain: bytes) -> int:

@@ -18,7 +18,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from strava_pipeline.files.recording import FileKind, Recording, Samples
+from strava_pipeline.files.file_kinds import FileKind
+from strava_pipeline.files.recording import Recording, Samples
 from strava_pipeline.files.records import Records, in_order
 from strava_pipeline.files.series import (
     APP_STEP_M,

@@ -13,9 +13,10 @@ from itertools import zip_longest
 
 import numpy as np
 
+from strava_pipeline.files.file_kinds import FileKind
 from strava_pipeline.files.gpx import device_of, one_line
 from strava_pipeline.files.points import POSSIBLE, Points
-from strava_pipeline.files.recording import FileKind, Pause, RecordedLap, Recording, Session
+from strava_pipeline.files.recording import Pause, RecordedLap, Recording, Session
 from strava_pipeline.files.xml_source import read_xml
 from strava_pipeline.files.xml_sports import sport_of
 

@@ -9,7 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from strava_pipeline.files.recording import FileKind, Recording, Samples, Session
+from strava_pipeline.files.file_kinds import FileKind
+from strava_pipeline.files.recording import Recording, Samples, Session
 
 # Distances, m, and their share that differ by rounding only.
 SAME_M: Final = 1.0

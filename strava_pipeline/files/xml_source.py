@@ -14,7 +14,8 @@ from typing import Any, Final, Protocol, cast
 from lxml import etree
 
 from strava_pipeline.errors import UnreadableFile
-from strava_pipeline.files.recording import Damage, FileKind
+from strava_pipeline.files.file_kinds import FileKind
+from strava_pipeline.files.recording import Damage
 
 # Elements within elements; recordings have about ten.
 DEEPEST: Final = 100

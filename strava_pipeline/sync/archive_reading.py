@@ -14,8 +14,9 @@ from strava_pipeline.errors import UnreadableFile
 from strava_pipeline.files.archive.limits import DEFAULT_LIMITS, ArchiveLimits
 from strava_pipeline.files.archive.recording_bytes import recording_bytes
 from strava_pipeline.files.figures import activity_figures
+from strava_pipeline.files.file_kinds import FileKind
 from strava_pipeline.files.reading import read_recording
-from strava_pipeline.files.recording import FileKind, Recording, recording_id
+from strava_pipeline.files.recording import Recording, recording_id
 from strava_pipeline.files.shaping import Shaped, shape
 
 _GZIP: Final = b"\x1f\x8b"

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import numpy as np
 
 from strava_pipeline.files.figures import activity_figures
+from strava_pipeline.files.file_kinds import FileKind
 from strava_pipeline.files.gpx import read_gpx
-from strava_pipeline.files.recording import FileKind, Recording, Session
+from strava_pipeline.files.recording import Recording, Session
 from strava_pipeline.files.tcx import read_tcx
 from strava_pipeline_tests.files.xml_documents import sample
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from strava_pipeline.errors import UnreadableFile
+from strava_pipeline.files.file_kinds import FileKind
 from strava_pipeline.files.gpx import read_gpx
-from strava_pipeline.files.recording import Damage, FileKind, Samples
+from strava_pipeline.files.recording import Damage, Samples
 from strava_pipeline_tests.files.xml_documents import EXTENSION_V1, EXTENSION_V2, extended, gpx, sample, trkpt
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from strava_pipeline.errors import UnreadableFile
+from strava_pipeline.files.file_kinds import FileKind
 from strava_pipeline.files.reading import read_recording
-from strava_pipeline.files.recording import Damage, FileKind
+from strava_pipeline.files.recording import Damage
 from strava_pipeline.files.shaping import Source, shape
 from strava_pipeline.mock_strava.athletes import CYCLIST
 from strava_pipeline.mock_strava.fit_recording import fit_recording

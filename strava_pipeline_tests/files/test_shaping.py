@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from strava_pipeline.files.file_kinds import FileKind
 from strava_pipeline.files.gpx import read_gpx
-from strava_pipeline.files.recording import Device, FileKind, Recording, Samples, Session
+from strava_pipeline.files.recording import Device, Recording, Samples, Session
 from strava_pipeline.files.shaping import Shaped, Source, shape
 from strava_pipeline_tests.files.xml_documents import sample
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from strava_pipeline.errors import UnreadableFile
-from strava_pipeline.files.recording import Damage, FileKind, Pause, Samples
+from strava_pipeline.files.file_kinds import FileKind
+from strava_pipeline.files.recording import Damage, Pause, Samples
 from strava_pipeline.files.tcx import read_tcx
 from strava_pipeline_tests.files.xml_documents import activity, lap, sample, tcx, trackpoint
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import pytest
 
 from strava_pipeline.errors import UnreadableFile
+from strava_pipeline.files.file_kinds import FileKind
 from strava_pipeline.files.gpx import read_gpx
-from strava_pipeline.files.recording import Damage, FileKind
+from strava_pipeline.files.recording import Damage
 from strava_pipeline.files.xml_source import DEEPEST, LONGEST_TEXT, read_xml
 from strava_pipeline_tests.files.xml_documents import gpx, sample, trkpt
 

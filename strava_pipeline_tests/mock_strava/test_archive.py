@@ -15,8 +15,8 @@ from strava_pipeline.files.archive.recording_bytes import recording_bytes
 from strava_pipeline.files.archive.row import ArchiveRow
 from strava_pipeline.files.archive.side_tables import read_bikes, read_preferences, read_profile, read_shoes
 from strava_pipeline.files.archive.table import activity_table
+from strava_pipeline.files.file_kinds import FileKind
 from strava_pipeline.files.reading import read_recording
-from strava_pipeline.files.recording import FileKind
 from strava_pipeline.files.shaping import Shaped, shape
 from strava_pipeline.mock_strava.archive import LAYOUTS, WrittenArchive, write_archive
 from strava_pipeline.mock_strava.archive_activity import told_activity

@@ -13,7 +13,8 @@ import pytest
 
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.files.archive.limits import ArchiveLimits
-from strava_pipeline.files.recording import Damage, FileKind, recording_id
+from strava_pipeline.files.file_kinds import FileKind
+from strava_pipeline.files.recording import Damage, recording_id
 from strava_pipeline.sync.archive_readers import IN_FLIGHT, ReaderProcess, ReadHere, read_all
 from strava_pipeline.sync.archive_reading import Answer, Asked, Known, Outline, Read, Terms, Unread
 

@@ -10,7 +10,8 @@ from typing import Final
 
 from strava_pipeline.errors import UnreadableFile
 from strava_pipeline.files.archive.limits import DEFAULT_LIMITS, ArchiveLimits
-from strava_pipeline.files.recording import Damage, FileKind
+from strava_pipeline.files.file_kinds import FileKind
+from strava_pipeline.files.recording import Damage
 
 _GZIP: Final = b"\x1f\x8b"
 _UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

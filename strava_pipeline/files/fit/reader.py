@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from strava_pipeline.errors import UnreadableFile
+from strava_pipeline.files.file_kinds import FileKind
 from strava_pipeline.files.fit.clock import FIRST_DATE_S, date_of, times_of
 from strava_pipeline.files.fit.devices import read_device
 from strava_pipeline.files.fit.messages import read_messages
@@ -19,7 +20,7 @@ from strava_pipeline.files.fit.summaries import (
     read_sessions,
     read_sport,
 )
-from strava_pipeline.files.recording import Damage, FileKind, Recording, Samples
+from strava_pipeline.files.recording import Damage, Recording, Samples
 
 MOST_RECORDS: Final = 2_000_000
 

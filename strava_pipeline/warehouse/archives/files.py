@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from strava_pipeline.files.recording import FileKind
+from strava_pipeline.files.file_kinds import FileKind
 from strava_pipeline.warehouse.activities.tombstones import lock_activities
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.archive_tables import archive_files, recording_bytes

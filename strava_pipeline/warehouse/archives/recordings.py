@@ -10,12 +10,10 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, select, tuple_, update
 
-from strava_pipeline.files.recording import Recording
-from strava_pipeline.files.shaping import Shaped
 from strava_pipeline.months import Span
 from strava_pipeline.warehouse.activities.changed_months import mark_changed
 from strava_pipeline.warehouse.activities.lake_months import mark_outdated, months_of_samples
@@ -43,6 +41,10 @@ from strava_pipeline.warehouse.schema.columns import any_of, database_time
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline.warehouse.states import StreamSource
 
+if TYPE_CHECKING:  # they load numerics, which most runs do not need
+    from strava_pipeline.files.recording import Recording
+    from strava_pipeline.files.shaping import Shaped
+
 _a, _f, _r, _s = activities.c, archive_files.c, recordings.c, activity_streams.c
 # Columns of ``recordings`` that a file of several sessions tells of each.
 _TOTALS = ("elapsed_s", "timer_s", "distance_m", "ascent_m", "descent_m")
@@ -64,7 +66,7 @@ class ToRead:
 
 
 # What was read for an activity, and the streams that were made of it.
-Found = tuple[ToRead, Recording, Shaped]
+Found = tuple[ToRead, "Recording", "Shaped"]
 
 
 def to_read(connection: Connection, athlete_id: int, of: Collection[int] | Span) -> list[ToRead]:

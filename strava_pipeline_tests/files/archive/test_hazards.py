@@ -7,7 +7,7 @@ import pytest
 from strava_pipeline.errors import UnreadableFile
 from strava_pipeline.files.archive.opening import open_archive
 from strava_pipeline.files.archive.recording_bytes import recording_bytes
-from strava_pipeline.files.recording import FileKind
+from strava_pipeline.files.file_kinds import FileKind
 from strava_pipeline_tests.files.archive.made_archives import DATA, good, read_rows
 
 HAZARDS = DATA / "hazards"

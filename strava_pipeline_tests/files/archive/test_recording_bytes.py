@@ -9,7 +9,8 @@ import pytest
 from strava_pipeline.errors import UnreadableFile
 from strava_pipeline.files.archive.limits import ArchiveLimits
 from strava_pipeline.files.archive.recording_bytes import recording_bytes
-from strava_pipeline.files.recording import Damage, FileKind
+from strava_pipeline.files.file_kinds import FileKind
+from strava_pipeline.files.recording import Damage
 
 FIT = b"\x0e\x10\xd9\x07\x64\x00\x00\x00.FIT\x00\x00" + bytes(range(256)) * 40
 GPX = b'<?xml version="1.0" encoding="UTF-8"?>\n<gpx creator="StravaGPX"><trk/></gpx>'

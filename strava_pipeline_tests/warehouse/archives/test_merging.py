@@ -11,7 +11,8 @@ from sqlalchemy import Engine, Table, func, select, update
 from strava_pipeline.errors import ActivityOfAnother, NeedsReauthorization
 from strava_pipeline.files.archive.activity_fields import extra_columns
 from strava_pipeline.files.archive.row import ArchiveRow, Weather
-from strava_pipeline.files.recording import FileKind, recording_id
+from strava_pipeline.files.file_kinds import FileKind
+from strava_pipeline.files.recording import recording_id
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import detail_rows, digest, summary_row
 from strava_pipeline.strava.mapping.streams import map_streams
