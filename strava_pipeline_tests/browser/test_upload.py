@@ -22,6 +22,7 @@ from strava_pipeline.warehouse.archives.imports import list_imports
 from strava_pipeline.warehouse.upload_files import fetched
 from strava_pipeline.web.operator_door import cookie_name, session_proof
 from strava_pipeline_tests.browser.screenshots import Screenshots
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.webhook_bridge.uploads import archive
 from webhook_bridge.app import create_app
 from webhook_bridge.current import bridge_of
@@ -214,7 +215,7 @@ def test_cancel_ends_it_and_another_file_can_be_chosen(
     page.get_by_label("Archive").set_input_files(file)
     page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.get_by_role("progressbar", name="Upload")).to_have_js_property("value", 2 * PART_BYTES)
-    assert held.wait(30)
+    assert held.wait(PATIENCE_SECONDS)
     page.get_by_role("button", name="Cancel the upload").click()
     expect(page.get_by_role("status")).to_have_text("The upload is canceled, and what was here of it is deleted.")
     assert [*Path(settings.upload_location()).rglob("*.zip")] == []

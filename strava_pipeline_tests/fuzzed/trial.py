@@ -15,7 +15,7 @@ from strava_pipeline_tests.fuzzed.inputs import Input, Kind
 from strava_pipeline_tests.fuzzed.reading import read_input
 
 # No input may take longer, in s of the processor's time.
-MOST_S = 2.0
+MOST_S = 10.0
 Target = Callable[[Input, Path], bool]
 
 

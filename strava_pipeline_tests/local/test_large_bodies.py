@@ -18,20 +18,20 @@ from strava_pipeline.local import serving
 from strava_pipeline.local.framing import StrictParser
 from strava_pipeline.local.large_bodies import Admitted, Head, Refused
 from strava_pipeline.local.listeners import open_listener
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 
 ADJUSTMENTS = Adjustments(
     max_request_header_size=serving.HEADER_CAP_BYTES, max_request_body_size=serving.BODY_CAP_BYTES
 )
 MOST_BYTES = 1_000_000
 SECONDS = 2.0
-PATIENCE_SECONDS = 20
 
 
 class Guests:
-    """Lets in whoever names themselves, to ``/large``."""
+    """Lets in whoever names themselves, to ``/large``, for ``seconds``."""
 
     most_at_once = 2
+    seconds: float = PATIENCE_SECONDS
 
     def judge(self, head: Head) -> Admitted | Refused | None:
         if head.path != "/large":
@@ -39,7 +39,7 @@ class Guests:
         name = head.headers.get("GUEST", "")
         if not name or head.length is None:
             return Refused(HTTPStatus.FORBIDDEN, "nobody knows you")
-        return Admitted(name, MOST_BYTES, SECONDS)
+        return Admitted(name, MOST_BYTES, self.seconds)
 
 
 def put(length: int | None, guest: str = "", path: str = "/large") -> bytes:
@@ -161,7 +161,8 @@ def test_so_many_bodies_arrive_at_once_and_one_for_each_purpose(port: int) -> No
     eventually(lambda: status_of(port, "eve") == 200, "a body whose sender is gone holds nobody up")
 
 
-def test_a_body_has_the_time_that_was_given(port: int) -> None:
+def test_a_body_has_the_time_that_was_given(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Guests, "seconds", SECONDS)
     with ExitStack() as held:
         slow = beginning(port, "ada", held)
         began = time.monotonic()
