@@ -57,7 +57,9 @@ class ZipMembers(ArchiveMembers):
         self._file.close()
 
     def _listed(self) -> tuple[dict[str, zipfile.ZipInfo], Listing]:
-        infos = [info for info in self._zip.infolist() if not info.is_dir() and not is_clutter(info.filename)]
+        # `is_dir` of Python 3.11 fails for a member without a name.
+        files = [info for info in self._zip.infolist() if not info.filename.endswith("/")]
+        infos = [info for info in files if not is_clutter(info.filename)]
         inside = {info.filename: info for info in infos if not is_stray(info.orig_filename) and not _is_link(info)}
         if len({info.filename for info in infos}) < len(infos):
             raise UnreadableFile(f"{self.name} has two members of one name: it is refused, download it from Strava")

@@ -112,6 +112,14 @@ def test_a_name_that_points_elsewhere_is_a_stray(tmp_path: Path, name: str) -> N
             members.open(name)
 
 
+def test_a_member_without_a_name_is_a_stray(tmp_path: Path) -> None:
+    path = made_zip(tmp_path / "a.zip", MEMBERS | {"nameless": b"x"})
+    # A name ends where a NUL is.
+    path.write_bytes(path.read_bytes().replace(b"nameless", b"\0ameless"))
+    with open_archive(path) as members:
+        assert (members.listing.strays, set(members.listing.sizes)) == (1, set(MEMBERS))
+
+
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR])
 def test_a_link_or_a_device_is_a_stray(tmp_path: Path, kind: int) -> None:
     path = made_zip(tmp_path / "a.zip", MEMBERS)
