@@ -14,7 +14,7 @@ from sqlalchemy import Engine, select, update
 from strava_pipeline.defs.jobs import archive_import as of_job
 from strava_pipeline.defs.partitions import cell
 from strava_pipeline.defs.resources import WarehouseResource
-from strava_pipeline.errors import DatabaseUnavailable
+from strava_pipeline.errors import ArchiveImportRunning
 from strava_pipeline.settings import Settings
 from strava_pipeline.sync import archive_import, archive_recordings
 from strava_pipeline.sync.archive_import import import_archive
@@ -242,17 +242,16 @@ def test_a_run_that_dies_goes_on_in_the_next_one(
     assert location.materialized("activities") == {month_of(engine)}
 
 
-def test_a_database_that_is_away_leaves_the_import_waiting(
+def test_one_that_finds_another_at_work_goes_on_waiting(
     location: CodeLocation, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import_id = waiting(engine, uploaded(tmp_path))
 
-    def away(*_: object, **__: object) -> None:
-        raise DatabaseUnavailable("the database is away")
+    def taken(*_: object) -> None:
+        raise ArchiveImportRunning("archive import 9 is at work: try again once it has ended", 9)
 
-    monkeypatch.setattr(of_job, "note_content", away)
-    monkeypatch.setenv("STRAVA_OUTAGE_PATIENCE_HOURS", "0")
-    assert not run(location, import_id=import_id).success
+    monkeypatch.setattr(archive_import, "import_archive", taken)
+    assert "archive import 9 is at work" in why(run(location, import_id=import_id))
     assert stored(engine, import_id).state == "waiting"
 
 
