@@ -193,12 +193,12 @@ def test_a_fault_of_its_own_does_not_end_it(
     monkeypatch.setattr(dagster_tasks, "POLL_SECONDS", 0.01)
     faults = [ZeroDivisionError("a fault")]
 
-    def fails_once(*given: Any) -> int:
+    def fails_once(*given: Any, **options: Any) -> int:
         if faults:
             raise faults.pop()
         due(engine, "erase", RIDER + 1)
         monkeypatch.setattr(dagster_tasks, "launch_imports", launch_imports)
-        return launch_imports(*given)
+        return launch_imports(*given, **options)
 
     monkeypatch.setattr(dagster_tasks, "launch_imports", fails_once)
     tasks = DagsterTasks(load_settings(), engine)

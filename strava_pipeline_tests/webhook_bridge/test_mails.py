@@ -119,7 +119,7 @@ def test_a_launch_that_dagster_refuses_is_tried_again(
 def test_the_thread_launches_it_though_imports_are_refused(
     dagster: DagsterStandIn, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> int:
+    def refuse(*_: object, **__: object) -> int:
         raise DagsterUnavailable("Dagster refused: an import")
 
     monkeypatch.setattr(dagster_tasks, "launch_imports", refuse)

@@ -434,6 +434,7 @@ def test_a_year_of_what_lacks_is_one_run(engine: Engine, monkeypatch: pytest.Mon
     wish_for(engine, MAY, JUNE)
     months = tuple(add_months(JUNE, -back) for back in (0, 3, 11, 12, 30))
     for module in ("launches", "runs"):
-        monkeypatch.setattr(f"strava_pipeline.warehouse.imports.{module}.lacking", lambda *_: Lacking(months=months))
+        attribute = f"strava_pipeline.warehouse.imports.{module}.lacking"
+        monkeypatch.setattr(attribute, lambda *_, **__: Lacking(months=months))
     task = begin(engine, launched(engine))
     assert (task.kind, task.months) == (ImportTask.MONTHS, months[:3])
