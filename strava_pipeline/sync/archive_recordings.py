@@ -72,8 +72,8 @@ def _keep(connection: Connection, athlete_id: int, goal: ToRead, found: Answer) 
     if isinstance(found, Read):
         store_recording(connection, goal, found.recording, found.shaped)
     elif isinstance(found, Unread):
-        note_unreadable(connection, athlete_id, goal.recording_id, found.fault)
-        merge(connection, athlete_id, [goal.activity_id])
+        taken_for = note_unreadable(connection, athlete_id, goal.recording_id, found.fault)
+        merge(connection, athlete_id, taken_for | {goal.activity_id})
 
 
 def outline_of_goal(goal: ToRead) -> Outline:

@@ -65,10 +65,17 @@ def store_file(connection: Connection, import_id: int, handed: HandedFile) -> No
     connection.execute(storing.on_conflict_do_update(index_elements=list(archive_files.primary_key), set_=changes))
 
 
-def note_unreadable(connection: Connection, athlete_id: int, recording: int, fault: str) -> None:
-    """Note that nothing of a stored recording can be read, so that nobody tries it again; then merge its activities."""
+def note_unreadable(connection: Connection, athlete_id: int, recording: int, fault: str) -> set[int]:
+    """Note that nothing of a stored recording can be read, so that nobody tries it again.
+
+    Returns the activities that it was taken for, which the caller merges. File and bytes stay.
+    """
+    lock_activities(connection, athlete_id)
     theirs = (_f.athlete_id == athlete_id, _f.recording_id == recording)
-    connection.execute(update(archive_files).where(*theirs).values(fault=fault))
+    taken_for = select(_f.activity_id).where(*theirs, _f.activity_id.is_not(None))
+    found = set(connection.execute(taken_for).scalars())
+    connection.execute(update(archive_files).where(*theirs).values(fault=fault, activity_id=None, doubt=None))
+    return found
 
 
 def load_recording_bytes(connection: Connection, athlete_id: int, recording: int) -> tuple[FileKind, bytes] | None:
