@@ -136,6 +136,8 @@ def store_recordings(connection: Connection, athlete_id: int, found: Sequence[Fo
     lock_activities(connection, athlete_id)
     refuse_rows_of_revoked(connection, [athlete_id])
     ids = sorted({read.activity_id for read, _, _ in found})
+    # Whoever stores samples of the API holds the activity's row: they are waited for, since theirs count.
+    connection.execute(select(_a.id).where(any_of(_a.id, ids)).order_by(_a.id).with_for_update())
     start, elapsed, distance = shape_of()
     shapes = {
         row[0]: tuple(row[1:])
