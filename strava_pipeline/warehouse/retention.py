@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 
-from sqlalchemy import ColumnElement, Engine, and_, select
+from sqlalchemy import ColumnElement, Engine, and_, exists, select
 
 from strava_pipeline.months import add_months
 from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.activities.activity_store import is_in_archive
 from strava_pipeline.warehouse.activities.tombstones import lock_activities
 from strava_pipeline.warehouse.archives.merging import delete_for_good, forget_answers
 from strava_pipeline.warehouse.engine import autocommit, plan_for_now
 from strava_pipeline.warehouse.imports.histories import note_removed
 from strava_pipeline.warehouse.imports.listed_months import forget_before
+from strava_pipeline.warehouse.revoked import put_off_erasure
+from strava_pipeline.warehouse.schema.grant_tables import erasures
 from strava_pipeline.warehouse.schema.tables import activities
 
 # Each batch is its own transaction: a run that dies keeps its finished batches, and nobody waits long for a lock.
@@ -42,7 +45,8 @@ def remove_activities_before(engine: Engine, moment: datetime, *, handed_in: boo
     without tables from which none was deleted.
     """
     removed = Counter[str]()
-    too_old = activities.c.start_date < moment
+    # What is being erased goes with its athlete.
+    too_old = and_(activities.c.start_date < moment, ~exists().where(erasures.c.athlete_id == activities.c.athlete_id))
     if not handed_in:
         too_old = and_(too_old, activities.c.told_by_api)
     while (athlete_id := _owner_of_oldest(engine, too_old)) is not None:
@@ -70,11 +74,18 @@ def _remove_batch(
     with engine.begin() as connection:
         plan_for_now(connection)
         lock_activities(connection, athlete_id)
+        put_off_erasure(connection, athlete_id)
         theirs = (activities.c.athlete_id == athlete_id, too_old)
         columns = activities.c["id", "archive_taken_at", "file_taken_at"]
-        oldest = select(*columns).where(*theirs).order_by(activities.c.start_date).limit(BATCH)
+        oldest = (
+            select(*columns, is_in_archive().label("is_in_archive"))
+            .where(*theirs)
+            .order_by(activities.c.start_date)
+            .limit(BATCH)
+        )
         batch = connection.execute(oldest).all()
-        kept = [row.id for row in batch if row.archive_taken_at or row.file_taken_at] if not handed_in else []
+        told = [row.id for row in batch if row.archive_taken_at or row.file_taken_at or row.is_in_archive]
+        kept = told if not handed_in else []
         gone = [row.id for row in batch if row.id not in set(kept)]
         removed.update(delete_for_good(connection, athlete_id, gone))
         removed.update(forget_answers(connection, athlete_id, kept))

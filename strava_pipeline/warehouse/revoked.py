@@ -49,14 +49,23 @@ def refuse_rows_of_revoked(connection: Connection, athlete_ids: Collection[int])
     """
     if not athlete_ids:
         return
+    for athlete_id, state in _states(connection, athlete_ids):
+        _refuse(athlete_id, state)
+
+
+def put_off_erasure(connection: Connection, athlete_id: int) -> None:
+    """Keep an athlete from being erased until the transaction ends, which only deletes: whether connected or not."""
+    _states(connection, [athlete_id])
+
+
+def _states(connection: Connection, athlete_ids: Collection[int]) -> list[tuple[int, str]]:
     query = (
         select(users.c.athlete_id, users.c.state)
         .where(users.c.athlete_id.in_(athlete_ids))
         .order_by(users.c.athlete_id)
         .with_for_update(read=True, key_share=True)
     )
-    for athlete_id, state in connection.execute(query).all():
-        _refuse(athlete_id, state)
+    return [(row.athlete_id, row.state) for row in connection.execute(query)]
 
 
 def refuse_waiting_for_revoked(engine: Engine, athlete_id: int) -> None:

@@ -25,6 +25,7 @@ from strava_pipeline.warehouse.bulk import replace_parts, store_changed, store_n
 from strava_pipeline.warehouse.engine import now, plan_for_now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.analysis_tables import ANALYSIS_TABLES
+from strava_pipeline.warehouse.schema.archive_tables import archive_rows
 from strava_pipeline.warehouse.schema.columns import any_of, database_time, is_not_newer
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.payload_tables import payloads
@@ -112,6 +113,11 @@ def in_span(span: Span) -> ColumnElement[bool]:
     )
 
 
+def is_in_archive() -> ColumnElement[bool]:
+    """Select activities of which a row of an archive tells, whether its import has merged it or will."""
+    return exists().where(archive_rows.c.activity_id == activities.c.id)
+
+
 def _should_be_listed(span: Span, asked_at: datetime) -> ColumnElement[bool]:
     """Select the activities of a span of which nothing tells but the API, as asked no later than ``asked_at`` (UTC)."""
     return and_(
@@ -120,6 +126,7 @@ def _should_be_listed(span: Span, asked_at: datetime) -> ColumnElement[bool]:
         activities.c.told_by_api,
         activities.c.archive_taken_at.is_(None),
         activities.c.file_taken_at.is_(None),
+        ~is_in_archive(),
     )
 
 

@@ -26,6 +26,7 @@ from strava_pipeline.warehouse.schema.tables import activities
 # A file may begin so long before the activity that was cropped from it, or after it.
 NEAR = timedelta(days=1)
 NO_TIME = "it tells no time, so it can be no activity of its own"
+OF_ANOTHER = "another athlete handed in the same file before, so it is that athlete's activity"
 # From (UTC) until.
 Period = tuple[datetime, datetime]
 _f, _a = archive_files.c, activities.c
@@ -57,10 +58,11 @@ def assign_files(
     told |= load_told(connection, named)
     loose = [file for file in files if file.row_id not in told]
     candidates = _candidates(connection, athlete_id, loose, told)
+    foreign = _of_others(connection, athlete_id, {file.recording_id for file in loose})
     touched: set[int] = set()
     moved: dict[int, int] = {}
     for recording, same in by_recording.items():
-        shared = _match_of(recording, same, told, candidates)
+        shared = _match_of(recording, same, told, candidates, is_foreign=recording in foreign)
         for file in same:
             found = Match(file.row_id) if file.row_id in told else shared
             if (file.activity_id, file.doubt) == (found.activity_id, found.doubt):
@@ -133,6 +135,13 @@ def _candidates(
     return [each for each in found if each is not None]
 
 
+def _of_others(connection: Connection, athlete_id: int, recordings: Collection[int]) -> set[int]:
+    """Those of the recordings that are activities of other athletes: the number of a file is that of its bytes."""
+    own = [-recording for recording in recordings]
+    query = select(_a.id).where(any_of(_a.id, own), _a.athlete_id != athlete_id)
+    return {-activity_id for activity_id in connection.execute(query).scalars()}
+
+
 def _outline(file: Row[Any]) -> Outline | None:
     """Start, length and distance by the file; ``None`` if it tells no time."""
     figures = figures_from_json(file.figures or {})
@@ -143,9 +152,14 @@ def _outline(file: Row[Any]) -> Outline | None:
 
 
 def _match_of(
-    recording: int, same: Collection[Row[Any]], told: Mapping[int, Sources], candidates: Collection[Outline]
+    recording: int,
+    same: Collection[Row[Any]],
+    told: Mapping[int, Sources],
+    candidates: Collection[Outline],
+    *,
+    is_foreign: bool,
 ) -> Match:
-    """What a recording is taken for where no row names it."""
+    """What a recording is taken for where no row names it; ``is_foreign``: it is another athlete's activity."""
     outline = next((each for each in map(_outline, same) if each is not None), None)
     named = {file.row_id for file in same if file.row_id in told}
     if named:
@@ -157,7 +171,9 @@ def _match_of(
     if outline is None:
         return Match(doubt=NO_TIME)
     found = match(outline, candidates)
-    return Match(-recording, found.doubt) if found.activity_id is None else found
+    if found.activity_id is not None:
+        return found
+    return Match(doubt=OF_ANOTHER) if is_foreign else Match(-recording, found.doubt)
 
 
 def _assign(connection: Connection, file: Row[Any], found: Match) -> None:

@@ -28,7 +28,7 @@ from strava_pipeline.warehouse.archives.sources import Sources, load_sources
 from strava_pipeline.warehouse.archives.words import load_learned_words, of_another_sport_by_now
 from strava_pipeline.warehouse.bulk import store_plainly
 from strava_pipeline.warehouse.engine import plan_for_now
-from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
+from strava_pipeline.warehouse.revoked import put_off_erasure, refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.archive_tables import archive_figures, archive_files, archive_rows
 from strava_pipeline.warehouse.schema.columns import any_of
 from strava_pipeline.warehouse.schema.history_tables import put_aside
@@ -79,6 +79,12 @@ def merge(
     """
     lock_activities(connection, athlete_id)
     refuse_rows_of_revoked(connection, [athlete_id])
+    return _merge(connection, athlete_id, activity_ids, around)
+
+
+def _merge(
+    connection: Connection, athlete_id: int, activity_ids: Collection[int], around: Period | None = None
+) -> Merged:
     plan_for_now(connection)
     refused = _refuse_deleted(connection, activity_ids)
     assigned = assign_files(connection, athlete_id, activity_ids, around)
@@ -109,7 +115,8 @@ def delete_for_good(connection: Connection, athlete_id: int, activity_ids: Colle
     deleted = delete_activities(connection, activity_ids)
     delete_bytes_of_nobody(connection, files)
     if has_handed_in(connection, athlete_id):
-        merge(connection, athlete_id, [], around=around)
+        _lock(connection, athlete_id)
+        _merge(connection, athlete_id, [], around)
         _settle(connection, athlete_id, forgotten=True)
     return deleted
 
@@ -132,7 +139,8 @@ def forget_answers(connection: Connection, athlete_id: int, activity_ids: Collec
     connection.execute(update(activities).where(any_of(_a.id, activity_ids)).values(told_by_api=False))
     mark_outdated(connection, in_lake)
     delete_segments_of_nobody(connection, ridden)
-    merge(connection, athlete_id, activity_ids)
+    _lock(connection, athlete_id)
+    _merge(connection, athlete_id, activity_ids)
     _settle(connection, athlete_id, forgotten=True)
     return deleted
 
@@ -141,6 +149,12 @@ def settle(connection: Connection, athlete_id: int) -> None:
     """Correct whatever activities take from each other (local times, words for sports), after some are gone."""
     lock_activities(connection, athlete_id)
     _settle(connection, athlete_id, forgotten=True)
+
+
+def _lock(connection: Connection, athlete_id: int) -> None:
+    """Lock for a merge that only takes something away, so that whoever has disconnected is not refused."""
+    lock_activities(connection, athlete_id)
+    put_off_erasure(connection, athlete_id)
 
 
 def _refuse_deleted(connection: Connection, activity_ids: Collection[int]) -> set[int]:
@@ -173,10 +187,13 @@ def _derive(
     """Store the rows that follow from the sources; return the ids of those stored, changed and deleted."""
     if not activity_ids:
         return set(), set(), set()
-    before = {
-        row["id"]: dict(row)
-        for row in connection.execute(select(activities).where(any_of(_a.id, activity_ids))).mappings()
-    }
+    # A transaction that adds dependent rows holds the activity's row: it is waited for before anything is decided.
+    stored_rows = select(activities).where(any_of(_a.id, activity_ids)).order_by(_a.id).with_for_update()
+    before = {row["id"]: dict(row) for row in connection.execute(stored_rows).mappings()}
+    # The same file may be another athlete's activity.
+    foreign = {each for each, row in before.items() if row["athlete_id"] != athlete_id}
+    before = {each: row for each, row in before.items() if each not in foreign}
+    activity_ids = set(activity_ids) - foreign
     sources = load_sources(connection, activity_ids)
     learned = load_learned_words(connection, athlete_id)
     rows: dict[int, Row] = {}

@@ -1,0 +1,107 @@
+"""What was handed in is not lost, and is nobody else's, whatever else happens to the athlete's history."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select, text, update
+
+from strava_pipeline.files.recording import recording_id
+from strava_pipeline.strava.mapping.streams import map_streams
+from strava_pipeline.warehouse.activities.stream_store import store_streams
+from strava_pipeline.warehouse.archives.files import note_unreadable
+from strava_pipeline.warehouse.archives.merging import merge
+from strava_pipeline.warehouse.archives.rows import store_rows
+from strava_pipeline.warehouse.archives.undo import undo_import
+from strava_pipeline.warehouse.retention import remove_activities_before
+from strava_pipeline.warehouse.schema.archive_tables import archive_files, archive_rows, recording_bytes
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.tables import activities, activity_streams
+from strava_pipeline.warehouse.states import GrantState, StreamSource
+from strava_pipeline_tests.handed_in import HandIn, archive_row, made_recording
+from strava_pipeline_tests.strava_stand_in import RIDER, stream_body
+from strava_pipeline_tests.warehouse.archives.test_merging import ASKED, START, body_of, count, list_month
+
+OTHER = RIDER + 1
+
+
+@pytest.fixture
+def hand_in(engine: Engine) -> HandIn:
+    return HandIn(engine)
+
+
+def owners(engine: Engine) -> list[Any]:
+    query = select(activities.c.id, activities.c.athlete_id).order_by(activities.c.id)
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(query)]
+
+
+def test_a_file_of_two_athletes_is_an_activity_of_the_one_who_had_it_first(engine: Engine, hand_in: HandIn) -> None:
+    hand_in.file(b"ride", made_recording(START))
+    own = -recording_id(b"ride")
+    hand_in.read([own])
+    other = HandIn(engine, OTHER)
+    number, _ = other.file(b"ride", made_recording(START))
+    assert owners(engine) == [(own, RIDER)]
+    undo_import(engine, number)
+    assert owners(engine) == [(own, RIDER)]
+
+
+def test_retention_goes_on_where_somebody_has_disconnected(engine: Engine, hand_in: HandIn) -> None:
+    list_month(engine, body_of(1))
+    hand_in.archive([archive_row(2, START - timedelta(days=1))])
+    list_month(engine, body_of(2))
+    with engine.begin() as connection:
+        connection.execute(update(users).values(state=GrantState.REVOKED))
+    remove_activities_before(engine, START + timedelta(days=9))
+    assert owners(engine) == [(2, RIDER)]
+
+
+def test_a_stored_recording_that_cannot_be_read_again_stays(engine: Engine, hand_in: HandIn) -> None:
+    hand_in.file(b"ride", made_recording(START))
+    recording = recording_id(b"ride")
+    with engine.begin() as connection:
+        note_unreadable(connection, RIDER, recording, "took too long")
+        merge(connection, RIDER, [-recording])
+    assert owners(engine) == []
+    assert (count(engine, archive_files), count(engine, recording_bytes)) == (1, 1)
+
+
+def test_rows_that_are_not_merged_yet_outlive_a_listing_and_retention(engine: Engine, hand_in: HandIn) -> None:
+    list_month(engine, body_of(1))
+    number = hand_in.archive([archive_row(2, START)])
+    with engine.begin() as connection:
+        store_rows(connection, number, RIDER, [archive_row(1, START)])
+    list_month(engine)
+    assert count(engine, archive_rows) == 2
+    remove_activities_before(engine, START + timedelta(days=9))
+    assert count(engine, archive_rows) == 2
+
+
+def test_samples_of_the_api_that_are_being_stored_outlive_those_of_a_file(engine: Engine, hand_in: HandIn) -> None:
+    list_month(engine, body_of(5))
+    hand_in.archive([archive_row(5, START)], files=[(5, b"ride", made_recording(START))])
+    streams = map_streams(RIDER, 5, stream_body())
+    with ThreadPoolExecutor(1) as other:
+        with engine.begin() as connection:
+            assert store_streams(connection, streams, ASKED)
+            reading = other.submit(hand_in.read, [5])
+            wait_until_blocked(engine, reading)
+        assert reading.result() == 1
+    with engine.connect() as connection:
+        assert connection.execute(select(activity_streams.c.source)).scalar_one() == StreamSource.API
+
+
+def wait_until_blocked(engine: Engine, work: Future[Any]) -> None:
+    blocked = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    while not work.done():
+        with engine.connect() as connection:
+            if connection.execute(blocked).scalar_one():
+                return
+        time.sleep(0.01)
