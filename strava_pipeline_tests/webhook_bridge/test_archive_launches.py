@@ -190,3 +190,23 @@ def test_one_that_failed_waits_again_if_its_file_is_there(dagster: Loopback, eng
     with engine.begin() as connection:
         assert not try_again(connection, gone)
         assert [each.state for each in list_imports(connection, RIDER)] == ["failed", "waiting"]
+
+
+def test_what_failed_long_ago_and_is_handed_in_again_waits_from_now_on(dagster: Loopback, engine: Engine) -> None:
+    first = handed_in(engine)
+    change(engine, first, state="failed", begun_at=ago(engine, WAITS_FOR + timedelta(days=1)), failure="it was cut off")
+    assert handed_in(engine) == first
+    dagster.answers(LAUNCHED)
+    assert launch_due(engine) == 1
+    # Its run begins, and dies: another one goes on.
+    change(engine, first, state="running", alive_at=LONG_AGO, options={})
+    assert launch_due(engine) == 1
+    assert stored(engine, first).state == "waiting"
+
+
+def test_to_take_up_what_died_gives_it_no_more_time(engine: Engine, dagster: Loopback) -> None:
+    first = handed_in(engine)
+    begun_at = ago(engine, timedelta(hours=5))
+    change(engine, first, begun_at=begun_at, alive_at=LONG_AGO)
+    handed_in(engine, waiting=False)
+    assert stored(engine, first).begun_at == begun_at

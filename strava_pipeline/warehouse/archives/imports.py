@@ -101,6 +101,9 @@ def begin_import(  # noqa: PLR0913  each is a column of the import's row
         "failure": None,
     }
     if same is not None and same.state is not ArchiveState.UNDONE:
+        if same.state is ArchiveState.FAILED:
+            # It begins anew, with all the time that a new one has.
+            values["begun_at"] = moment
         changing = update(archive_imports).where(_c.id == same.id).values(**values)
         return _found(connection.execute(changing.returning(archive_imports)).one())
     new = values | {"athlete_id": athlete_id, "kind": kind, "content_hash": content_hash, "begun_at": moment}
