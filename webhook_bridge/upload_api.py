@@ -21,6 +21,7 @@ from strava_pipeline.errors import (
     ErasureUnderWay,
     NeedsReauthorization,
     StravaPipelineError,
+    WarehouseError,
 )
 from strava_pipeline.log_context import add_log_ids
 from strava_pipeline.printable import printable
@@ -178,8 +179,11 @@ def _problem(error: UploadProblem) -> tuple[Response, int]:
 @upload_api.errorhandler(StravaPipelineError)
 def _refused(error: StravaPipelineError) -> tuple[Response, int]:
     log.warning("an upload is refused: %s", error)
-    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
-    return jsonify(error=str(error)), status
+    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), None)
+    if status is None and isinstance(error, WarehouseError):
+        # A storage's own words name paths and addresses here.
+        return jsonify(error="Files cannot be stored here just now. Tell the operator."), HTTPStatus.SERVICE_UNAVAILABLE
+    return jsonify(error=str(error)), status or HTTPStatus.BAD_REQUEST
 
 
 @upload_api.errorhandler(DatabaseUnavailable)

@@ -6,6 +6,7 @@ that dies loses at most a part, and of two senders of one part the second is tol
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import BinaryIO
@@ -31,6 +32,9 @@ from webhook_bridge.upload_doors import Door, check_still_open
 from webhook_bridge.upload_tickets import PART_BYTES, Ticket
 
 log = get_logger(__name__)
+
+# To look at a whole file takes seconds, and memory: more of them at once would hold the threads that webhooks need.
+_LOOK = threading.Lock()
 
 
 class UploadProblem(StravaPipelineError):
@@ -99,7 +103,8 @@ def store_part(ticket: Ticket, body: BinaryIO, length: int) -> Standing:
 def finish(door: Door, upload_id: int) -> str:
     """Hand a whole upload in, and return what to tell about it. To do so again changes nothing.
 
-    ``UploadProblem`` if a part of it is missing, or if it cannot be imported: then it is deleted.
+    ``UploadProblem`` if a part of it is missing, if another file is looked at just now, or if it cannot be imported:
+    then it is deleted.
     """
     with current_bridge().engine.begin() as connection:
         upload = rows.load_upload(connection, upload_id)
@@ -108,7 +113,13 @@ def finish(door: Door, upload_id: int) -> str:
     if upload.left_bytes:
         raise _elsewhere(upload.received_bytes)
     if upload.state is UploadState.OPEN:
-        _hand_in(upload, door)
+        if not _LOOK.acquire(blocking=False):
+            text = "Another file is looked at just now. Try again in a few seconds."
+            raise UploadProblem(HTTPStatus.SERVICE_UNAVAILABLE, text)
+        try:
+            _hand_in(upload, door)
+        finally:
+            _LOOK.release()
     current_bridge().wake_dagster_tasks()
     return f"{upload.name} is here. It is imported now, the newest month first. You may close this page."
 
@@ -125,7 +136,7 @@ def cancel(door: Door, upload_id: int) -> bool:
 
 
 def _hand_in(upload: Upload, door: Door) -> None:
-    """Look at a whole upload, and have it imported; of two requests that do so at once, one finds it gone."""
+    """Look at a whole upload, and have it imported; of two bridges that do so at once, one finds it gone."""
     engine = current_bridge().engine
     try:
         place = _files().finish(upload)

@@ -26,6 +26,7 @@ from strava_pipeline.warehouse.states import ArchiveState, CameBy
 from strava_pipeline.warehouse.upload_files import RESERVE_BYTES, FolderFiles, fetched
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, words_of
 from strava_pipeline_tests.webhook_bridge.uploads import Uploader, archive, json_of
+from webhook_bridge import handed_in, uploading
 from webhook_bridge.app import create_app
 from webhook_bridge.current import bridge_of
 from webhook_bridge.dagster_tasks import DagsterTasks
@@ -416,3 +417,45 @@ def test_an_athlete_who_leaves_takes_the_files_along(operator: Browser, engine: 
     assert upload.put()[0] == 404
     finish_erasure(settings, engine, ADA)
     assert (rows_of(engine), stored_files(settings)) == ([], [])
+
+
+def test_one_file_is_looked_at_at_a_time(operator: Browser, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else whoever asks often enough would hold all threads, which webhooks need."""
+    upload, other = uploader(operator), uploader(operator, f"/athletes/{BOB}/archive", archive(BOB))
+    for each in (upload, other):
+        each.begin()
+        each.put_rest()
+    meanwhile: list[tuple[int, str]] = []
+
+    def look(place: str, athlete_id: int) -> handed_in.Content:
+        if not meanwhile:
+            meanwhile.append((0, ""))
+            meanwhile[:] = [(status, told.get("error", "")) for status, told in (upload.finish(), other.finish())]
+        return handed_in.look_at(place, athlete_id)
+
+    monkeypatch.setattr(uploading, "look_at", look)
+    assert upload.finish()[0] == 200
+    assert meanwhile == [(503, "Another file is looked at just now. Try again in a few seconds.")] * 2
+    assert other.finish()[0] == 200
+    assert [state for _, _, state in rows_of(engine)] == ["handed_in"] * 2
+
+
+def test_a_look_that_fails_lets_the_next_one_be(operator: Browser) -> None:
+    for _ in range(2):
+        upload = uploader(operator, content=b"neither")
+        upload.begin()
+        upload.put_rest()
+        assert upload.finish()[0] in {200, 400}
+
+
+def test_a_storage_that_refuses_tells_athletes_no_path(
+    operator: Browser, app: Flask, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    upload = uploader(Browser(app), link_for(operator))
+    upload.begin()
+    root = Path(settings.upload_location())
+    root.mkdir(parents=True, exist_ok=True)
+    (root / str(ADA)).touch()
+    status, told = upload.put()
+    assert (status, told) == (503, {"error": "Files cannot be stored here just now. Tell the operator."})
+    assert str(root) in caplog.text
