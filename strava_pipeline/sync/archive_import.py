@@ -30,7 +30,13 @@ from strava_pipeline.sync.archive_reading import Read, Terms
 from strava_pipeline.sync.archive_recordings import read_recordings
 from strava_pipeline.sync.archive_report import Report, report_of
 from strava_pipeline.sync.archive_room import refuse_without_room
-from strava_pipeline.sync.archive_source import HandedBytes, HandedIn, open_handed_in, refuse_archive_of_another
+from strava_pipeline.sync.archive_source import (
+    HandedBytes,
+    HandedIn,
+    HandedZip,
+    open_handed_in,
+    refuse_archive_of_another,
+)
 from strava_pipeline.warehouse.archives import imports
 from strava_pipeline.warehouse.archives.athletes import ensure_athlete
 from strava_pipeline.warehouse.archives.gear import store_listed_gear
@@ -64,7 +70,7 @@ class MonthDone:
 class HandingIn:
     """What is handed in, for whom, by which way. ``place``: from where a later run could read it again."""
 
-    given: Path | HandedBytes
+    given: Path | HandedBytes | HandedZip
     athlete_id: int
     came_by: CameBy
     options: ArchiveOptions = field(default_factory=ArchiveOptions)

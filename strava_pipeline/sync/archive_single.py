@@ -13,7 +13,7 @@ from strava_pipeline.settings import Settings
 from strava_pipeline.sync.archive_import import HandingIn, hand_in
 from strava_pipeline.sync.archive_options import ArchiveOptions
 from strava_pipeline.sync.archive_readers import OpenReader, ReaderProcess
-from strava_pipeline.sync.archive_source import HandedBytes
+from strava_pipeline.sync.archive_source import HandedBytes, HandedZip
 from strava_pipeline.warehouse.archives.import_counts import FileFate, fates_of
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.states import CameBy
@@ -43,7 +43,7 @@ class HandedOver:
 def hand_in_file(
     engine: Engine,
     settings: Settings,
-    given: Path | HandedBytes,
+    given: Path | HandedBytes | HandedZip,
     *,
     athlete_id: int,
     options: ArchiveOptions | None = None,

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, cast
+from typing import BinaryIO, Final, cast
 
 from strava_pipeline.errors import UnreadableFile
 from strava_pipeline.files.archive.limits import DEFAULT_LIMITS, ArchiveLimits
 from strava_pipeline.files.archive.members import ArchiveMembers, Listing
 from strava_pipeline.files.archive.names import ACTIVITIES, RECORDINGS, is_clutter, is_stray
-from strava_pipeline.files.archive.opening import open_archive
+from strava_pipeline.files.archive.opening import open_archive, open_zip
 from strava_pipeline.files.archive.side_tables import read_profile
 from strava_pipeline.files.archive.table import ActivityTable, activity_table
 from strava_pipeline.warehouse.states import ArchiveKind
@@ -62,13 +62,27 @@ class HandedBytes:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class HandedZip:
+    """A zip that somebody has opened, and its name: its path may stand for another file by now."""
+
+    name: str
+    file: BinaryIO
+
+
 @contextmanager
-def open_handed_in(given: Path | HandedBytes, limits: ArchiveLimits = DEFAULT_LIMITS) -> Iterator[HandedIn]:
+def open_handed_in(given: Path | HandedBytes | HandedZip, limits: ArchiveLimits = DEFAULT_LIMITS) -> Iterator[HandedIn]:
     """Open what was handed in, whatever its name says.
 
     ``UnreadableFile`` if there is nothing, or if an archive is cut off, has no table, or was made to deceive.
     """
-    members = _OneRecording(given, limits) if isinstance(given, HandedBytes) else _opened(given, limits)
+    match given:
+        case HandedBytes():
+            members: ArchiveMembers = _OneRecording(given, limits)
+        case HandedZip():
+            members = open_zip(given.file, given.name, limits)
+        case _:
+            members = _opened(given, limits)
     with members:
         if isinstance(members, LooseFiles | _OneRecording):
             yield HandedIn(kind=ArchiveKind.FILES, members=members, table=None)
@@ -119,6 +133,8 @@ class LooseFiles(ArchiveMembers):
             if is_stray(name) or not stat.S_ISREG(found.st_mode):
                 strays += 1
                 continue
+            if self._wanted is not None and found.st_size > self.limits.plain_bytes:
+                raise self.too_large(name, self.limits.plain_bytes)
             if self._wanted is None and not _is_named_as_recording(name):
                 others += 1
                 continue

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from strava_pipeline.errors import UnreadableFile
 from strava_pipeline.printable import printable
@@ -61,19 +61,25 @@ class FolderFiles:
             raise NotAtRest(file.name)
         return body
 
-    def path_of(self, file: WaitingFile) -> Path:
-        """Return where a file lies; it may be replaced there at any time."""
-        return self.root / file.name if file.at_top else self.root / self._name / file.name
+    @contextmanager
+    def opened_file(self, file: WaitingFile) -> Iterator[BinaryIO]:
+        """Open a file during the block: what takes its place meanwhile is not read. ``NotAtRest``, ``CannotMove``."""
+        with os.fdopen(self._descriptor(file), "rb") as stream:
+            self._check(file, os.fstat(stream.fileno()))
+            yield stream
 
-    def _begin_of(self, file: WaitingFile, most: int) -> bytes:
+    def _descriptor(self, file: WaitingFile) -> int:
         try:
-            descriptor = os.open(file.name, _READ, dir_fd=self._place(file))
+            return os.open(file.name, _READ, dir_fd=self._place(file))
         except FileNotFoundError:
             raise NotAtRest(file.name) from None
         except OSError as error:
             if error.errno == errno.ELOOP:  # a link has taken its place
                 raise NotAtRest(file.name) from None
             raise self._trouble(file, "cannot be read", error) from None
+
+    def _begin_of(self, file: WaitingFile, most: int) -> bytes:
+        descriptor = self._descriptor(file)
         try:
             with os.fdopen(descriptor, "rb") as stream:
                 self._check(file, os.fstat(descriptor))

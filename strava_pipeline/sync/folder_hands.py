@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import BinaryIO
 
 from sqlalchemy import Engine
 
@@ -12,6 +13,7 @@ from strava_pipeline.printable import printable
 from strava_pipeline.settings import Settings
 from strava_pipeline.sync.archive_analysis import analyse_rest
 from strava_pipeline.sync.archive_single import hand_in_file
+from strava_pipeline.sync.archive_source import HandedZip
 from strava_pipeline.sync.files_folder import LONGEST_NAME, folder_of
 from strava_pipeline.sync.folder_import import FolderWork, TakenFor
 from strava_pipeline.warehouse.kept import EVERYTHING, Kept
@@ -24,7 +26,7 @@ def folder_work(settings: Settings, engine: Engine, kept: Kept = EVERYTHING) -> 
     def hand_in(athlete_id: int, name: str, body: bytes) -> TakenFor:
         # A copy that nobody else can change or replace; its name is one that a table can hold.
         with TemporaryDirectory() as folder:
-            path = Path(folder, printable(name, LONGEST_NAME).strip(". ") or "file")
+            path = Path(folder, _harmless(name))
             path.write_bytes(body)
             found = hand_in_file(engine, settings, path, athlete_id=athlete_id)
         if found.fault is not None:
@@ -33,8 +35,9 @@ def folder_work(settings: Settings, engine: Engine, kept: Kept = EVERYTHING) -> 
             raise UnreadableFile("it was read, and is no activity: it was deleted at Strava, or tells no time")
         return TakenFor(found.activity_id, found.start)
 
-    def hand_in_archive(athlete_id: int, path: Path) -> None:
-        found = hand_in_file(engine, settings, path, athlete_id=athlete_id)
+    def hand_in_archive(athlete_id: int, name: str, file: BinaryIO) -> None:
+        handed = HandedZip(_harmless(name), file)
+        found = hand_in_file(engine, settings, handed, athlete_id=athlete_id)
         if found.fault is not None:
             raise UnreadableFile(found.fault)
         if ImportStep.FIGURES in kept.steps:
@@ -42,3 +45,7 @@ def folder_work(settings: Settings, engine: Engine, kept: Kept = EVERYTHING) -> 
                 pass
 
     return FolderWork(engine, folder_of(settings), hand_in, hand_in_archive, settings.mail_max_age, kept)
+
+
+def _harmless(name: str) -> str:
+    return printable(name, LONGEST_NAME).strip(". ") or "file"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, Protocol
+from typing import BinaryIO, Final, Protocol
 
 from sqlalchemy import Engine
 
@@ -66,14 +66,14 @@ class HandIn(Protocol):
 class FolderWork:
     """What files are taken with.
 
-    ``hand_in_archive``: imports an archive of Strava's by its path; its errors are those of ``hand_in``. ``max_age``:
-    of rides that get a mail, since their end. ``clock``: s, steady.
+    ``hand_in_archive``: imports an archive of Strava's, by name and as an open file; its errors are those of
+    ``hand_in``. ``max_age``: of rides that get a mail, since their end. ``clock``: s, steady.
     """
 
     engine: Engine
     root: Path
     hand_in: HandIn
-    hand_in_archive: Callable[[int, Path], None]
+    hand_in_archive: Callable[[int, str, BinaryIO], None]
     max_age: timedelta
     kept: Kept = EVERYTHING
     pauses: Pauses = REAL_PAUSES
@@ -183,7 +183,8 @@ class _Taking:
 
     def _taken(self, file: WaitingFile) -> Took | TookArchive:
         if self.folder.is_archive(file):
-            self.at.hand_in_archive(self.folder.athlete_id, self.folder.path_of(file))
+            with self.folder.opened_file(file) as archive:
+                self.at.hand_in_archive(self.folder.athlete_id, file.name, archive)
             self._move_to_done(file)
             return TookArchive(file)
         body = self.folder.read(file)

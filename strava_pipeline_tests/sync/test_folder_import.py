@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from sqlalchemy import Engine, func, insert, select
@@ -78,9 +79,9 @@ class Hands:
             connection.execute(insert_or_skip(activities).values(row).on_conflict_do_nothing())
         return TakenFor(-zlib.crc32(body), start)
 
-    def archive(self, athlete_id: int, path: Path) -> None:
-        self.handed.append(str(path))
-        if b"bad" in path.read_bytes():
+    def archive(self, athlete_id: int, name: str, file: BinaryIO) -> None:
+        self.handed.append(name)
+        if b"bad" in file.read():
             raise UnreadableFile("the archive is of another athlete")
 
 
@@ -169,9 +170,27 @@ def test_a_zip_is_imported_as_an_archive(work: FolderWork, engine: Engine, root:
     assert isinstance(first, TookArchive)
     assert isinstance(second, Refused)
     assert second.why == "the archive is of another athlete"
-    assert hands.handed == [f"{root}/7/export_7.zip", f"{root}/7/export_8.zip"]
+    assert hands.handed == ["export_7.zip", "export_8.zip"]
     assert count(engine) == (0, 0)
     assert tree(root / "7") == ["done/export_7.zip", "failed/export_8.zip", "failed/export_8.zip.txt"]
+
+
+def test_a_link_that_takes_a_zips_place_is_not_followed(
+    work: FolderWork, root: Path, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(root, "8/done/ride.fit", b"of somebody else")
+    drop(root, "7/export_7.zip", b"PK\x03\x04 and so on")
+    is_archive = FolderFiles.is_archive
+
+    def replaced(folder: FolderFiles, file: WaitingFile) -> bool:
+        found = is_archive(folder, file)
+        (root / "7/export_7.zip").unlink()
+        (root / "7/export_7.zip").symlink_to("../8/done/ride.fit")
+        return found
+
+    monkeypatch.setattr(FolderFiles, "is_archive", replaced)
+    assert told(take_files(work, 7)) == []
+    assert hands.handed == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 from strava_pipeline.errors import UnreadableFile
 from strava_pipeline.files.archive.folder_members import FolderMembers
@@ -18,6 +19,14 @@ def open_archive(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> ArchiveM
     names, or members that overlap.
     """
     try:
-        return FolderMembers(path, limits) if path.is_dir() else ZipMembers(path, limits)
+        return FolderMembers(path, limits) if path.is_dir() else ZipMembers(path.open("rb"), path.name, limits)
     except OSError as error:
         raise UnreadableFile(f"{path.name} cannot be read: {error.strerror or error}") from None
+
+
+def open_zip(file: BinaryIO, name: str, limits: ArchiveLimits = DEFAULT_LIMITS) -> ArchiveMembers:
+    """Open an archive in an open file, which is closed with it; errors are those of :func:`open_archive`."""
+    try:
+        return ZipMembers(file, name, limits)
+    except OSError as error:
+        raise UnreadableFile(f"{name} cannot be read: {error.strerror or error}") from None

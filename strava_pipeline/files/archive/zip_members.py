@@ -15,8 +15,7 @@ import zipfile
 import zlib
 from datetime import UTC, datetime
 from itertools import pairwise
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, BinaryIO, Final
 
 from strava_pipeline.errors import UnreadableFile
 from strava_pipeline.files.archive.central_directory import LOCAL_HEADER, check_directory, damaged
@@ -39,10 +38,10 @@ _BROKEN: Final = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError,
 class ZipMembers(ArchiveMembers):
     """A zip of at most ``limits.members`` members, whose names differ, and whose data do not overlap."""
 
-    def __init__(self, path: Path, limits: ArchiveLimits) -> None:
-        self.name = path.name
+    def __init__(self, file: BinaryIO, name: str, limits: ArchiveLimits) -> None:
+        self.name = name
         self.limits = limits
-        self._file = path.open("rb")
+        self._file = file
         try:
             check_directory(self._file, self.name, limits)
             self._zip = _opened(self._file, self.name)
