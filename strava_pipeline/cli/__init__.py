@@ -27,7 +27,7 @@ COMMANDS = {
     "alerts": ("alerts", "List the alerts that are on, silence a rule, test how alerts are told."),
     "analysts": ("analysts", "Make and list logins that may only read the tables."),
     "archive": ("archive", "Import Strava's archive, or files of devices; list, show and undo what was imported."),
-    "athletes": ("athletes", "List athletes; disconnect one; cancel the links in an athlete's mails."),
+    "athletes": ("athletes", "List athletes; disconnect, export or restore one; cancel the links in mails."),
     "api": ("request", "Send one GET request to Strava and print the answer."),
     "backfill": ("backfill", "Import an athlete's months through Dagster."),
     "backup": ("backup", "Dump the tables' and Dagster's database into a folder."),

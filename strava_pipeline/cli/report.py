@@ -14,7 +14,8 @@ from strava_pipeline.local import private_files
 
 
 @click.command()
-@click.argument("activity_id", metavar="ACTIVITY", type=click.IntRange(1, 2**63 - 1))
+# An activity that only a file tells of has a negative id.
+@click.argument("activity_id", metavar="ACTIVITY", type=click.IntRange(-(2**63), 2**63 - 1))
 @click.option(
     "--output", "-o", "target", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), default="-",
     help="File to write; - prints the page.", show_default=True,
@@ -22,7 +23,8 @@ from strava_pipeline.local import private_files
 def report(activity_id: int, target: Path) -> None:
     """Write activity ACTIVITY (its id) as one HTML page: figures, pictures, climbs, splits, zones and records.
 
-    The page is made from the tables, without any request. It needs no other file and no network to be read.
+    The page is made from the tables, without any request. It needs no other file and no network to be read. Write --
+    before a negative id, and options before that.
     """
     from strava_pipeline.cli.reading import read
     from strava_pipeline.notifications.report import load_ride, render_report

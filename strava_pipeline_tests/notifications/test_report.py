@@ -90,6 +90,17 @@ def test_a_page_without_the_libraries_that_draw_has_no_pictures_and_the_command_
     assert done.stderr == "a page with pictures needs the extra pictures: pip install 'strava-pipeline[pictures]'\n"
 
 
+def test_the_command_takes_the_id_of_an_activity_that_only_a_file_tells_of(
+    engine: Engine, settings: Settings, add_ride: Callable[..., None]
+) -> None:
+    add_ride(6)
+    with engine.begin() as connection:
+        connection.execute(update(activities).values(id=-(2**63) + 1))
+    done = CliRunner().invoke(cli, ["report", "--", str(-(2**63) + 1)], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "24.0 km" in done.stdout
+
+
 def test_an_activity_that_is_not_stored_is_told(settings: Settings, engine: Engine) -> None:
     done = CliRunner().invoke(cli, ["report", "8"])
     assert isinstance(done.exception, ConfigurationError)
