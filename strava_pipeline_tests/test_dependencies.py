@@ -31,6 +31,7 @@ PARTS = {
     "strava_pipeline/defs/celery_launcher.py": "celery",
     "strava_pipeline/defs/dagster_storage.py": "local",
     "strava_pipeline/pictures/": "pictures",
+    "strava_pipeline/warehouse/athlete_export/parquet_writer.py": "lake",
     "strava_pipeline/warehouse/lake.py": "lake",
 }
 DISTRIBUTIONS = {

@@ -61,12 +61,12 @@ class FileStore:
     engine: Engine
     begun: ArchiveImport
     handed: HandedIn
-    reader: Reader
+    reads: Reader
     unopened: dict[str, str] = field(default_factory=dict)
 
     def store(self, files: Iterable[Wanted]) -> Iterator[Stored]:
         """Store files, and yield what became of each; those that cannot be opened are noted, and left out."""
-        for part in _parts(self._with_signs_of_life(read_all(self.reader, self._opened(files)))):
+        for part in _parts(self._with_signs_of_life(read_all(self.reads, self._opened(files)))):
             yield from retry_transaction(self.engine, partial(self._store, part=part))
 
     def _with_signs_of_life(self, answers: Iterable[tuple[Wanted, Answer]]) -> Iterator[tuple[Wanted, Answer]]:

@@ -179,14 +179,14 @@ class _Import:
     handing: HandingIn
     handed: HandedIn
     begun: ArchiveImport
-    reader: Reader
+    reads: Reader
     readers: OpenReader
 
     def work(self) -> Generator[MonthDone, None, Report]:
         index = index_of(self.handed, self.handing.options.sport_words, self._now(), self._store_rows)
         with autocommit(self.engine) as connection:
             stored = stored_names(connection, self.begun.id)
-        files = FileStore(self.engine, self.begun, self.handed, self.reader)
+        files = FileStore(self.engine, self.begun, self.handed, self.reads)
         for number, month in enumerate(index.months, start=1):
             yield self._month(index, month, files, stored, number)
         yield from self._loose([name for name in index.loose if name not in stored], files)

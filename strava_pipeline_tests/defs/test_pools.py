@@ -181,7 +181,9 @@ def test_a_webhook_finds_a_slot_while_all_that_is_done_to_tables_alone_waits(
 def test_only_short_jobs_and_one_that_gives_way_are_in_no_pool() -> None:
     jobs = defs().get_repository_def().get_all_jobs()
     free = {job.name for job in jobs if any(step.pool is None for step in job.all_node_defs if is_op(step))}
-    in_none = (Job.WEBHOOK_SYNC, Job.SEND_NOTIFICATIONS, Job.RUN_CHECKS, Job.UPDATE_LAKE, Job.ASSETS)
+    in_none = (
+        Job.WEBHOOK_SYNC, Job.FILES_IMPORT, Job.SEND_NOTIFICATIONS, Job.RUN_CHECKS, Job.UPDATE_LAKE, Job.ASSETS,
+    )  # fmt: skip
     assert free == set(map(NAMES.job, in_none))
 
 

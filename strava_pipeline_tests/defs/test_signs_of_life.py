@@ -30,6 +30,8 @@ JOBS = (
     Job.WEBHOOK_SYNC,
     Job.NEWEST_MONTH,
     Job.IMPORT_HISTORY,
+    Job.ARCHIVE_IMPORT,
+    Job.FILES_IMPORT,
     Job.UPKEEP,
     Job.UPDATE_LAKE,
     Job.RUN_CHECKS,

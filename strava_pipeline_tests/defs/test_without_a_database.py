@@ -58,7 +58,7 @@ def test_each_schedule_skips_its_tick_with_one_line(
             ticked = schedule.evaluate_tick(context)
         assert not ticked.run_requests
         told[schedule.name] = ticked.skip_message or ""
-    assert len(told) == 8
+    assert len(told) == 9
     assert [name for name, line in told.items() if not line.startswith(missing) or "\n" in line] == []
     assert not Path(os.environ["STRAVA_HOME"]).exists()
     assert instance.event_log_storage.get_concurrency_keys() == set()

@@ -66,10 +66,11 @@ def check_storage(settings: Settings) -> Iterator[Finding]:
 
 def check_webserver(settings: Settings) -> Iterator[Finding]:
     """Check that Dagster's webserver answers a signed request."""
+    server = DagsterServer.from_settings(settings)
     if settings.token_keys is None and settings.client_id is None:
         yield warn("not asked: requests are signed with keys, and there are none yet", "strava-pipeline up makes them")
         return
-    check_answers(DagsterServer.from_settings(settings))
+    check_answers(server)
     yield ok(f"{settings.dagster_webserver_url} answers")
 
 

@@ -49,7 +49,6 @@ notifications = Table(
     columns.bigint("import_id", "number of the archive import of a history"),
     UniqueConstraint("activity_id", "kind"),
     CheckConstraint(f"({_IS_RIDE_SUMMARY}) = (activity_id IS NOT NULL)", name="activity"),
-    CheckConstraint(f"({_IS_HISTORY}) = (import_id IS NOT NULL)", name="import"),
     only("state", MailState),
     CheckConstraint(f"({_IS_PENDING}) = (next_try_at IS NOT NULL)", name="due"),
     Index("ix_notifications_due", "next_try_at", postgresql_where=text(_IS_PENDING)),

@@ -80,7 +80,9 @@ def test_every_scalar_of_a_body_arrives_in_its_column(shape: Callable[..., JsonO
         if isinstance(value, (dict, list)) or name in {"start_date", "start_date_local", "resource_state"}:
             continue
         assert row[name] == value, name
-    assert {column.name for column in tables.activities.c} - set(row) == {"fetched_at"}
+    assert {column.name for column in tables.activities.c} - set(row) == {
+        "fetched_at", "told_by_api", "archive_taken_at", "file_taken_at", "offset_assumed",
+    }  # fmt: skip
 
 
 def test_the_summary_of_today() -> None:

@@ -10,8 +10,6 @@ down_revision = "0045"
 _STATEMENTS = """
 ALTER TABLE ops.notifications ADD COLUMN import_id BIGINT;
 COMMENT ON COLUMN ops.notifications.import_id IS 'number of the archive import of a history';
-ALTER TABLE ops.notifications ADD CONSTRAINT ck_notifications_import
-    CHECK ((kind = 'history') = (import_id IS NOT NULL));
 CREATE UNIQUE INDEX uq_notifications_history ON ops.notifications (import_id) WHERE kind = 'history';
 COMMENT ON COLUMN ops.notifications.kind IS
     'ride_summary; confirmation: asks the owner of an address whether mails may go there; reconnect: asks an athlete'
