@@ -8,7 +8,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 # Tests wait more than they compute: two workers for each processor. A worker keeps a file's tests together, and has
 # a Postgres of its own.
 WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
-PYTEST = $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 30
+PYTEST = $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10
 # Pytest keeps the tests as it rewrites them, which takes each worker longer than to collect them.
 unexport PYTHONDONTWRITEBYTECODE
 # The times of this test are scaled down so far that others beside it would make alerts fire.
@@ -16,7 +16,7 @@ ALONE := strava_pipeline_tests/integration/test_every_alert.py
 BENCHMARKS := client_overhead quota_cost quota_saturation quota_lanes tokens webhook_ack webhook_latency webhook_coalescing store_summaries analysis_speed fit_decoding reanalyse two_hosts webhook_faults unchanged_month points_query backfill footprint package_weight query_plans scrape erasure dagster_growth many_athletes archive_import
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo demo-archive up test test-lowest test-latest integration tests dist soak simulate fuzz check bench docs screenshots format clean
+.PHONY: help install lock demo demo-archive up test test-lowest test-latest integration dist soak simulate fuzz check bench docs screenshots format clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,22 +78,14 @@ test-lowest: install  ## Run the tests with the lowest versions that pyproject.t
 test-latest: install  ## Run the tests with the newest versions that pyproject.toml allows; TESTS=... runs some of them.
 	$(call test_with,latest,highest)
 
-# Run by their marks where there is a browser ($(1)) and elsewhere ($(2)), then the one that runs alone.
-define run_tests
+integration: install  ## Run the tests that start processes: commands, servers, whole installations, a browser.
 	@if command -v chromium >/dev/null; then \
-		$(PYTEST) --ignore $(ALONE) $(1); \
+		$(PYTEST) --ignore $(ALONE) -m "processes or browser"; \
 	else \
 		echo "no chromium on PATH: the tests in a browser are left out"; \
-		$(PYTEST) --ignore $(ALONE) $(2); \
+		$(PYTEST) --ignore $(ALONE) -m "processes and not browser"; \
 	fi
 	$(VENV)/bin/python -m pytest $(ALONE)
-endef
-
-integration: install  ## Run the tests that start processes: commands, servers, whole installations, a browser.
-	$(call run_tests,-m "processes or browser",-m "processes and not browser")
-
-tests: install  ## Run all tests, as CI does: quicker than test and integration one after the other.
-	$(call run_tests,,-m "not browser")
 
 dist: install  ## Build wheel and source archive into dist, check them, and load the wheel in empty environments.
 	rm -rf dist
