@@ -17,14 +17,15 @@ from strava_pipeline_tests.patient_bridge import PATIENT_BRIDGE
 from strava_pipeline_tests.placed import PlacedLoopback
 from strava_pipeline_tests.webhook_bridge.dagster_stand_in import DagsterStandIn
 from strava_pipeline_tests.webhook_bridge.deliveries import RIDER
+from webhook_bridge import dagster_server, intake
 from webhook_bridge import dispatcher as dispatching
-from webhook_bridge import intake
 
 
 @pytest.fixture(autouse=True)
-def patient_intake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine refuses no delivery of a test that is about something else."""
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine refuses no delivery, and waits for Dagster, in tests that are about something else."""
     monkeypatch.setattr(intake, "STORE_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(dagster_server, "TIMEOUT_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture
