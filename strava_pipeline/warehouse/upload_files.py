@@ -39,6 +39,8 @@ PLACE_DIGITS = 13
 PIECE_BYTES = 256 * 1024
 # What uploads leave free: a disk is full before its last byte is gone.
 RESERVE_BYTES = 1_000_000_000
+# What a disk of its own holds.
+_OF_DISKS = frozenset({MARK, "lost+found"})
 _ODD = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -184,7 +186,9 @@ class FolderFiles:
         self._remove(self.root / str(athlete_id))
 
     def stored(self) -> Mapping[int, int]:
-        return _by_upload(str(path) for path in self.root.glob("*/*"))
+        # In a folder of somebody else's, folders that are named by numbers are not uploads.
+        paths = self.root.glob("*/*") if (self.root / MARK).exists() else ()
+        return _by_upload(str(path) for path in paths)
 
     def _path(self, upload: Upload) -> Path:
         return self.root / str(upload.athlete_id) / str(upload.id) / _file_name(upload)
@@ -198,8 +202,13 @@ class FolderFiles:
             raise _refused(self.root, error) from error
 
     def _make(self, folder: Path) -> None:
-        private_files.make_folder(folder)
+        private_files.make_folder(self.root)
+        if not (self.root / MARK).exists() and any(path.name not in _OF_DISKS for path in self.root.iterdir()):
+            raise WarehouseError(
+                f"{SETTING}: {self.root} holds something else already: name an empty folder, since uploads are deleted"
+            )
         os.close(os.open(self.root / MARK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        private_files.make_folder(folder)
 
 
 @dataclass(frozen=True)

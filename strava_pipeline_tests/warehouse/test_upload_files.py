@@ -190,3 +190,19 @@ def test_a_disk_that_is_full_is_one_line(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(WarehouseError, match=r"cannot be stored or read: .*No space left on device"):
         open_upload_files(str(tmp_path)).write(upload(), 0, BytesIO(PARTS[0]))
+
+
+def test_a_folder_that_holds_something_else_takes_no_upload_and_loses_nothing(engine: Engine, tmp_path: Path) -> None:
+    photo = tmp_path / "2023" / "5" / "photo.jpg"
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes(b"of May")
+    with pytest.raises(WarehouseError, match="holds something else already: name an empty folder"):
+        open_upload_files(str(tmp_path)).write(upload(), 0, BytesIO(PARTS[0]))
+    assert tidy_uploads(engine, str(tmp_path)) == 0
+    assert photo.read_bytes() == b"of May"
+
+
+def test_an_empty_disk_of_its_own_takes_uploads(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    write_all(open_upload_files(str(tmp_path)), upload())
+    assert (tmp_path / MARK).exists()
