@@ -32,10 +32,11 @@ def test_a_door_that_stands_open_is_told(settings: Settings, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("command", ["up", "bridge"])
-def test_in_a_folder_without_settings_init_is_named(
+def test_with_an_app_and_nothing_else_init_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.setenv("STRAVA_HOME", str(tmp_path / "new"))
+    monkeypatch.setenv("STRAVA_CLIENT_ID", "4711")
     done = CliRunner().invoke(cli, [command])
     assert isinstance(done.exception, ConfigurationError)
     assert "run strava-pipeline init first" in str(done.exception)

@@ -127,6 +127,4 @@ def instance(dagster_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("DAGSTER_POSTGRES_URL", address.render_as_string(hide_password=False))
     shutil.copy(shipped_file(INSTANCE_FILE), tmp_path / INSTANCE_FILE)
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
-        # As the webserver does: else each statement opens a connection, which takes a quarter of such a test's time.
-        instance.optimize_for_webserver(statement_timeout=0, pool_recycle=-1, max_overflow=20)
         yield instance

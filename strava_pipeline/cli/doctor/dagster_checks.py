@@ -66,11 +66,11 @@ def check_storage(settings: Settings) -> Iterator[Finding]:
 
 def check_webserver(settings: Settings) -> Iterator[Finding]:
     """Check that Dagster's webserver answers a signed request."""
-    server = DagsterServer.from_settings(settings)
+    settings.header_for_dagster()  # its error says what to do
     if settings.token_keys is None and settings.client_id is None:
         yield warn("not asked: requests are signed with keys, and there are none yet", "strava-pipeline up makes them")
         return
-    check_answers(server)
+    check_answers(DagsterServer.from_settings(settings))
     yield ok(f"{settings.dagster_webserver_url} answers")
 
 
