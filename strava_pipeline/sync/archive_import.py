@@ -50,6 +50,7 @@ from strava_pipeline.warehouse.states import ArchiveKind, ArchiveState, CameBy
 
 # Ids that are looked up at a time.
 _IDS: Final = 5_000
+INTERRUPTED: Final = "it was interrupted: hand in the same again, and it goes on"
 
 
 @dataclass(frozen=True)
@@ -166,11 +167,16 @@ def _noted_if_it_fails(engine: Engine, begun: ArchiveImport) -> Iterator[None]:
     except ArchiveImportRunning:
         raise  # another process has it by now
     except BaseException as error:
-        why = str(error) if isinstance(error, StravaPipelineError) else f"it was ended by {type(error).__name__}"
         # What ended it counts, also where the database is away.
         with suppress(StravaPipelineError), engine.begin() as connection:
-            imports.fail_import(connection, begun.id, why)
+            imports.fail_import(connection, begun.id, _why(error))
         raise
+
+
+def _why(error: BaseException) -> str:
+    if not isinstance(error, Exception):  # a person, or whoever asked for the months, has ended it
+        return INTERRUPTED
+    return str(error) if isinstance(error, StravaPipelineError) else f"it was ended by {type(error).__name__}"
 
 
 @dataclass

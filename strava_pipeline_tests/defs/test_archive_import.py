@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from functools import partial
 from pathlib import Path
@@ -296,3 +297,34 @@ def test_without_activities_nothing_is_imported(location: CodeLocation, engine: 
     )
     assert "activities is left out" in why(result)
     assert all_of(engine) == []
+
+
+def test_what_waits_where_no_activities_are_kept_has_failed_at_once(
+    location: CodeLocation, engine: Engine, tmp_path: Path
+) -> None:
+    """Else run after run would be launched for it."""
+    import_id = waiting(engine, uploaded(tmp_path))
+    warehouse = WarehouseResource(is_own=True, assets=["athletes", "gear"])
+    archive_import_job.execute_in_process(
+        run_config={
+            "ops": {op("import_handed_in"): {"config": {"athlete_id": ATHLETE, "import_id": import_id}}},
+        },
+        instance=location.instance,
+        resources=location.resources() | {"strava_warehouse": warehouse},
+        raise_on_error=False,
+    )
+    assert "activities is left out" in (stored(engine, import_id).failure or "")
+
+
+def test_a_run_that_a_person_ends_says_so_and_how_to_go_on(
+    location: CodeLocation, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_id = waiting(engine, uploaded(tmp_path))
+
+    def ended(*_: object) -> None:
+        raise dg.DagsterExecutionInterruptedError
+
+    monkeypatch.setattr(of_job._Shown, "_show", ended)
+    with contextlib.suppress(dg.DagsterExecutionInterruptedError):
+        run(location, import_id=import_id)
+    assert stored(engine, import_id).failure == "it was interrupted: hand in the same again, and it goes on"

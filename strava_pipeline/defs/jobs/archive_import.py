@@ -85,9 +85,9 @@ def _work(context: dg.OpExecutionContext, config: ArchiveImportConfig, warehouse
     shown = _Shown(context, warehouse)
     with translate_faults(attempts_of(context), patience_of(context, warehouse)) as subject:
         subject.at_athlete(config.athlete_id)
-        if ImportStep.SUMMARY not in warehouse.kept.steps:
-            raise ConfigurationError(f"assets: {Asset.ACTIVITIES} is left out, so nothing can be imported: keep it")
         try:
+            if ImportStep.SUMMARY not in warehouse.kept.steps:
+                raise ConfigurationError(f"assets: {Asset.ACTIVITIES} is left out, so nothing can be imported: keep it")
             with _handed_in(warehouse, config) as handing:
                 report = shown.all_months(import_archive(warehouse.engine, warehouse.load_settings(), handing))
         except AlreadyImported as error:
