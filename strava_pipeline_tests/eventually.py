@@ -15,7 +15,7 @@ LONGEST_LOOK_SECONDS = 0.05
 Found = TypeVar("Found")
 
 
-def eventually(look: Callable[[], Found], awaited: str, seconds: float = PATIENCE_SECONDS) -> Found:
+def eventually(look: Callable[[], Found | None], awaited: str, seconds: float = PATIENCE_SECONDS) -> Found:
     """Return the first true result of ``look``, called again and again.
 
     Between two looks the processor is left to the work that is waited for. ``AssertionError`` that names
