@@ -85,7 +85,7 @@ class HandIn:
         with self.engine.begin() as connection:
             store_rows(connection, number, self.athlete_id, rows)
             for row_id, plain, recording in files:
-                store_file(connection, number, self._handed(plain, recording, row_id))
+                store_file(connection, number, self.handed(plain, recording, row_id))
             merge(connection, self.athlete_id, [row.id for row in rows])
             end_import(connection, number, {})
         return number
@@ -94,7 +94,7 @@ class HandIn:
         """Hand in one file; return the import's number, and what became of it."""
         number = self._begin(ArchiveKind.FILES, repr(plain), taken_at, None)
         with self.engine.begin() as connection:
-            store_file(connection, number, self._handed(plain, recording, None))
+            store_file(connection, number, self.handed(plain, recording, None))
             merged = merge(connection, self.athlete_id, [])
             end_import(connection, number, {})
         return number, merged
@@ -131,7 +131,8 @@ class HandIn:
                 options=options,
             ).id
 
-    def _handed(self, plain: bytes, recording: Recording, row_id: int | None) -> HandedFile:
+    def handed(self, plain: bytes, recording: Recording, row_id: int | None = None) -> HandedFile:
+        """Return a file as it is stored, and know what a reader would find in it."""
         number = recording_id(plain)
         self.recordings[number] = recording
         return HandedFile(

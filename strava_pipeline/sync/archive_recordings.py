@@ -6,17 +6,20 @@ What is to be read the tables know; a recording that was read is not read again.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection, Engine
 
+from strava_pipeline.errors import NeedsReauthorization
 from strava_pipeline.files.archive.limits import DEFAULT_LIMITS
 from strava_pipeline.months import Span
 from strava_pipeline.sync.archive_readers import OpenReader, Reader, ReaderProcess, read_all
 from strava_pipeline.sync.archive_reading import Answer, Asked, Outline, Read, Terms, Unread
 from strava_pipeline.warehouse.archives.files import load_recording_bytes, note_unreadable
+from strava_pipeline.warehouse.archives.freed_files import decide_freed_files, unread_of_files
 from strava_pipeline.warehouse.archives.merging import merge
 from strava_pipeline.warehouse.archives.recordings import ToRead, store_recording, to_read
 from strava_pipeline.warehouse.engine import autocommit, retry_transaction
@@ -47,6 +50,24 @@ def read_recordings(
         return ReadAgain(0, {})
     with readers(Terms(athlete_id=span.athlete_id, limits=STORED_LIMITS)) as reader:
         return _read(engine, span.athlete_id, wanted, reader)
+
+
+def read_freed_files(engine: Engine, readers: OpenReader = ReaderProcess) -> int:
+    """Take up files that another athlete had handed in before, and whose activity is gone; return how many were read.
+
+    Read are all recordings of activities that only files tell of, if they were not read so far.
+    """
+    decide_freed_files(engine)
+    with autocommit(engine) as connection:
+        unread = unread_of_files(connection)
+    stored = 0
+    for athlete_id, ids in unread.items():
+        with autocommit(engine) as connection:
+            wanted = to_read(connection, athlete_id, ids)
+        # Whoever has disconnected meanwhile gets nothing.
+        with suppress(NeedsReauthorization), readers(Terms(athlete_id=athlete_id, limits=STORED_LIMITS)) as reader:
+            stored += _read(engine, athlete_id, wanted, reader).stored
+    return stored
 
 
 def _read(engine: Engine, athlete_id: int, wanted: Collection[ToRead], reader: Reader) -> ReadAgain:

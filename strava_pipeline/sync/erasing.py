@@ -17,6 +17,7 @@ from strava_pipeline.log_context import log_ids
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.sync.files_folder import erase_folder
+from strava_pipeline.warehouse.archives.freed_files import decide_freed_files
 from strava_pipeline.warehouse.athletes.row_deletion import delete_rows, end_erasure
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.erasure_list import Extent, note_departure
@@ -43,6 +44,7 @@ def finish_erasure(
     done = delete_rows(engine, mark, go_on)
     if done.is_whole:
         end_erasure(engine, mark, partial(_clear_files, settings, athlete_id))
+        decide_freed_files(engine)
     return done.deleted
 
 

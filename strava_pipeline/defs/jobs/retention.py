@@ -31,7 +31,8 @@ def retention_job(plan: Plan) -> dg.JobDefinition:
     def remove_records(context: dg.OpExecutionContext, strava_warehouse: WarehouseResource) -> None:
         """Remove old records of calls, rate windows, backfills, sign-ins, audits and finished events.
 
-        Addresses that were not confirmed in time are erased, too.
+        Addresses that were not confirmed in time are erased, too. Files that were left to another athlete, whose
+        activity is gone, become activities.
         """
         _remove_records(context, strava_warehouse)
 
@@ -64,11 +65,13 @@ def _remove_activities(context: dg.OpExecutionContext, warehouse: WarehouseResou
 
 
 def _remove_records(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
+    from strava_pipeline.sync.archive_recordings import read_freed_files  # noqa: PLC0415  as slow to load
     from strava_pipeline.warehouse.upload_files import tidy_uploads  # noqa: PLC0415  slow to load, only needed here
 
     settings = warehouse.load_settings()
     with translate_faults(attempts_of(context)):
         removed = remove_old_records(warehouse.engine)
+        read_freed_files(warehouse.engine)
         if files := tidy_uploads(warehouse.engine, settings.upload_location()):
             removed["files of uploads"] = files
         if keep := settings.audit_retention_days:

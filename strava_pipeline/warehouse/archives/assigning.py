@@ -18,6 +18,7 @@ from strava_pipeline.warehouse.archives.files import figures_from_json
 from strava_pipeline.warehouse.archives.matching import Match, Outline, match
 from strava_pipeline.warehouse.archives.merged_rows import told_outline
 from strava_pipeline.warehouse.archives.sources import Sources, load_told
+from strava_pipeline.warehouse.locks import Lock, acquire
 from strava_pipeline.warehouse.schema.archive_tables import archive_files
 from strava_pipeline.warehouse.schema.columns import any_of
 from strava_pipeline.warehouse.schema.notification_tables import notifications
@@ -58,11 +59,12 @@ def assign_files(
     told |= load_told(connection, named)
     loose = [file for file in files if file.row_id not in told]
     candidates = _candidates(connection, athlete_id, loose, told)
-    foreign = _of_others(connection, athlete_id, {file.recording_id for file in loose})
+    matches = {recording: _match_of(recording, same, told, candidates) for recording, same in by_recording.items()}
+    matches |= _refused_by_others(connection, athlete_id, matches, files)
     touched: set[int] = set()
     moved: dict[int, int] = {}
     for recording, same in by_recording.items():
-        shared = _match_of(recording, same, told, candidates, is_foreign=recording in foreign)
+        shared = matches[recording]
         for file in same:
             found = Match(file.row_id) if file.row_id in told else shared
             if (file.activity_id, file.doubt) == (found.activity_id, found.doubt):
@@ -135,11 +137,17 @@ def _candidates(
     return [each for each in found if each is not None]
 
 
-def _of_others(connection: Connection, athlete_id: int, recordings: Collection[int]) -> set[int]:
-    """Those of the recordings that are activities of other athletes: the number of a file is that of its bytes."""
-    own = [-recording for recording in recordings]
-    query = select(_a.id).where(any_of(_a.id, own), _a.athlete_id != athlete_id)
-    return {-activity_id for activity_id in connection.execute(query).scalars()}
+def _refused_by_others(
+    connection: Connection, athlete_id: int, matches: Mapping[int, Match], files: Iterable[Row[Any]]
+) -> dict[int, Match]:
+    """What becomes of recordings that are to be activities of their own, and are those of other athletes."""
+    own = {recording for recording, found in matches.items() if found.activity_id == -recording}
+    if own - {file.recording_id for file in files if file.activity_id == -file.recording_id}:
+        # Another athlete may be handing in the same file just now: who commits first has the activity.
+        acquire(connection, Lock.OWN_FILES)
+    ids = [-recording for recording in own]
+    others = select(_a.id).where(any_of(_a.id, ids), _a.athlete_id != athlete_id)
+    return {-activity_id: Match(doubt=OF_ANOTHER) for activity_id in connection.execute(others).scalars()}
 
 
 def _outline(file: Row[Any]) -> Outline | None:
@@ -152,14 +160,9 @@ def _outline(file: Row[Any]) -> Outline | None:
 
 
 def _match_of(
-    recording: int,
-    same: Collection[Row[Any]],
-    told: Mapping[int, Sources],
-    candidates: Collection[Outline],
-    *,
-    is_foreign: bool,
+    recording: int, same: Collection[Row[Any]], told: Mapping[int, Sources], candidates: Collection[Outline]
 ) -> Match:
-    """What a recording is taken for where no row names it; ``is_foreign``: it is another athlete's activity."""
+    """What a recording is taken for where no row names it."""
     outline = next((each for each in map(_outline, same) if each is not None), None)
     named = {file.row_id for file in same if file.row_id in told}
     if named:
@@ -171,9 +174,7 @@ def _match_of(
     if outline is None:
         return Match(doubt=NO_TIME)
     found = match(outline, candidates)
-    if found.activity_id is not None:
-        return found
-    return Match(doubt=OF_ANOTHER) if is_foreign else Match(-recording, found.doubt)
+    return found if found.activity_id is not None else Match(-recording, found.doubt)
 
 
 def _assign(connection: Connection, file: Row[Any], found: Match) -> None:

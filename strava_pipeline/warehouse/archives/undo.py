@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, delete, select, tuple_, update
 
 from strava_pipeline.warehouse.activities.tombstones import lock_activities
 from strava_pipeline.warehouse.archives.files import delete_bytes_of_nobody
+from strava_pipeline.warehouse.archives.freed_files import decide_freed_files
 from strava_pipeline.warehouse.archives.gear import settle_gear
 from strava_pipeline.warehouse.archives.imports import ArchiveImport, load_import, take_up
 from strava_pipeline.warehouse.archives.merging import merge, settle
@@ -51,6 +52,7 @@ def undo_import(engine: Engine, import_id: int, batch: int = BATCH) -> Undone:
             break
         deleted, kept = (deleted | done[0]) - done[1], (kept | done[1]) - done[0]
     retry_transaction(engine, lambda connection: _end(connection, found))
+    decide_freed_files(engine)
     return Undone(len(deleted), len(kept))
 
 

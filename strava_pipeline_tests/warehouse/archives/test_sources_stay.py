@@ -11,12 +11,17 @@ import pytest
 from sqlalchemy import Engine, select, text, update
 
 from strava_pipeline.files.recording import recording_id
+from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.mapping.streams import map_streams
+from strava_pipeline.sync.erasing import finish_erasure
+from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.activities.stream_store import store_streams
-from strava_pipeline.warehouse.archives.files import note_unreadable
+from strava_pipeline.warehouse.archives.assigning import OF_ANOTHER
+from strava_pipeline.warehouse.archives.files import note_unreadable, store_file
 from strava_pipeline.warehouse.archives.merging import merge
 from strava_pipeline.warehouse.archives.rows import store_rows
 from strava_pipeline.warehouse.archives.undo import undo_import
+from strava_pipeline.warehouse.athletes.erasure import begin_erasure
 from strava_pipeline.warehouse.retention import remove_activities_before
 from strava_pipeline.warehouse.schema.archive_tables import archive_files, archive_rows, recording_bytes
 from strava_pipeline.warehouse.schema.grant_tables import users
@@ -49,6 +54,59 @@ def test_a_file_of_two_athletes_is_an_activity_of_the_one_who_had_it_first(engin
     assert owners(engine) == [(own, RIDER)]
     undo_import(engine, number)
     assert owners(engine) == [(own, RIDER)]
+
+
+def doubts(engine: Engine, athlete_id: int) -> list[Any]:
+    query = select(archive_files.c.activity_id, archive_files.c.doubt).where(archive_files.c.athlete_id == athlete_id)
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(query)]
+
+
+def test_of_two_who_hand_in_one_file_at_once_the_first_to_commit_has_it(engine: Engine, hand_in: HandIn) -> None:
+    other = HandIn(engine, OTHER)
+    recording = made_recording(START)
+    hand_in.file(b"earlier", made_recording(START - timedelta(days=9)))
+    own = -recording_id(b"ride")
+    with ThreadPoolExecutor(1) as thread:
+        with engine.begin() as connection:
+            store_file(connection, 1, hand_in.handed(b"ride", recording))
+            merge(connection, RIDER, [])
+            second = thread.submit(other.file, b"ride", recording)
+            wait_until_blocked(engine, second)
+        second.result()
+    assert (own, RIDER) in owners(engine)
+    assert doubts(engine, OTHER) == [(None, OF_ANOTHER)]
+
+
+def test_a_file_of_two_athletes_goes_to_the_second_when_the_first_one_undoes_it(
+    engine: Engine, hand_in: HandIn
+) -> None:
+    number, _ = hand_in.file(b"ride", made_recording(START))
+    other = HandIn(engine, OTHER)
+    other.file(b"ride", made_recording(START))
+    own = -recording_id(b"ride")
+    undo_import(engine, number)
+    assert owners(engine) == [(own, OTHER)]
+    assert doubts(engine, OTHER) == [(own, None)]
+
+
+def test_a_file_of_two_athletes_goes_to_the_second_when_the_first_one_is_erased(
+    engine: Engine, hand_in: HandIn
+) -> None:
+    hand_in.file(b"ride", made_recording(START))
+    HandIn(engine, OTHER).file(b"ride", made_recording(START))
+    begin_erasure(engine, RIDER, keep_data=False, actor=Actor.COMMAND, cause="asked to")
+    finish_erasure(load_settings(), engine, RIDER)
+    assert owners(engine) == [(-recording_id(b"ride"), OTHER)]
+
+
+def test_nobody_who_has_disconnected_gets_a_file_that_was_anothers(engine: Engine, hand_in: HandIn) -> None:
+    number, _ = hand_in.file(b"ride", made_recording(START))
+    HandIn(engine, OTHER).file(b"ride", made_recording(START))
+    with engine.begin() as connection:
+        connection.execute(update(users).where(users.c.athlete_id == OTHER).values(state=GrantState.REVOKED))
+    undo_import(engine, number)
+    assert owners(engine) == []
 
 
 def test_retention_goes_on_where_somebody_has_disconnected(engine: Engine, hand_in: HandIn) -> None:
