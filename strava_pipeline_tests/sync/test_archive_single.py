@@ -8,8 +8,11 @@ from sqlalchemy import Engine
 from strava_pipeline.files.recording import recording_id
 from strava_pipeline.settings import Settings
 from strava_pipeline.sync.archive_options import ArchiveOptions
+from strava_pipeline.sync.archive_recordings import read_freed_files
 from strava_pipeline.sync.archive_single import HandedOver, hand_in_file
 from strava_pipeline.sync.archive_source import HandedBytes
+from strava_pipeline.warehouse.archives.imports import list_imports
+from strava_pipeline.warehouse.archives.undo import undo_import
 from strava_pipeline.warehouse.schema import tables
 from strava_pipeline_tests.sync.handing_in import ATHLETE, EXPORT, FIT, RUN, hand, here, rows_of
 
@@ -43,6 +46,19 @@ def test_a_file_that_was_handed_in_before_is_not_new(engine: Engine, settings: S
     first, again = over(engine, settings, BODY), over(engine, settings, BODY)
     assert (first.is_new, again.is_new) == (True, False)
     assert (again.activity_id, again.start) == (first.activity_id, first.start)
+
+
+def test_a_file_that_another_athlete_had_before_is_read_at_night(engine: Engine, settings: Settings) -> None:
+    other = ATHLETE + 1
+    over(engine, settings, BODY)
+    hand_in_file(engine, settings, HandedBytes("run.fit", BODY), athlete_id=other, readers=here)
+    with engine.connect() as connection:
+        (first,) = list_imports(connection, ATHLETE)
+    undo_import(engine, first.id)
+    assert read_freed_files(engine, here) == 1
+    (streams,) = rows_of(engine, tables.activity_streams)
+    assert (streams["athlete_id"], streams["activity_id"]) == (other, -recording_id(BODY))
+    assert read_freed_files(engine, here) == 0
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def _remap_batch(
         return None
     # Locked first: nobody stores or deletes these activities from here on, so the payloads read next are the newest.
     a = activities.c
-    owners = _lock_handed_in(connection, ids)
+    owners = _lock_owners(connection, ids)
     locked = select(a.id, a.fetched_at, a.start_date).where(any_of(a.id, ids))
     known = {row.id: row for row in connection.execute(locked.order_by(a.id).with_for_update())}
     found, odd = load_answers(connection, ids, lock=True)
@@ -118,15 +118,18 @@ def _remap_batch(
     return Remapped(ids[-1], len(found), odd)
 
 
-def _lock_handed_in(connection: Connection, activity_ids: Collection[int]) -> dict[int, int]:
-    """Lock the athletes of whose activities anything was handed in; return those by activity."""
+def _lock_owners(connection: Connection, activity_ids: Collection[int]) -> dict[int, int]:
+    """Lock the athletes of these activities; return them by those of which anything was handed in.
+
+    What is being handed in is waited for, so activities are looked at once their athletes are locked.
+    """
     a = activities.c
+    ours = select(a.athlete_id).where(any_of(a.id, activity_ids)).distinct().order_by(a.athlete_id)
+    for owner in connection.execute(ours).scalars().all():
+        lock_activities(connection, owner)
     handed_in = or_(a.archive_taken_at.is_not(None), a.file_taken_at.is_not(None))
     query = select(a.id, a.athlete_id).where(any_of(a.id, activity_ids), handed_in)
-    owners = {row.id: row.athlete_id for row in connection.execute(query)}
-    for owner in sorted(set(owners.values())):
-        lock_activities(connection, owner)
-    return owners
+    return {row.id: row.athlete_id for row in connection.execute(query)}
 
 
 def _merge_next(

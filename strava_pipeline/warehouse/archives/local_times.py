@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, text
 
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.warehouse.activities.changed_months import mark_changed
 from strava_pipeline.warehouse.engine import driver_errors
 
 # Known are offsets that the API or a device told. Without any, the zone that the newest import was told counts.
@@ -38,10 +39,12 @@ WITH zone AS (
     SET utc_offset = told.seconds, start_date_local = told.utc + make_interval(secs => told.seconds)
     FROM told WHERE a.id = told.id AND a.utc_offset IS DISTINCT FROM told.seconds
     RETURNING a.id, told.seconds
+), laps AS (
+    UPDATE strava.laps AS l
+    SET start_date_local = l.start_date AT TIME ZONE 'UTC' + make_interval(secs => changed.seconds)
+    FROM changed WHERE l.activity_id = changed.id AND l.id < 0
 )
-UPDATE strava.laps AS l
-SET start_date_local = l.start_date AT TIME ZONE 'UTC' + make_interval(secs => changed.seconds)
-FROM changed WHERE l.activity_id = changed.id AND l.id < 0
+SELECT id FROM changed
 """)
 _ANY_ASSUMED = text("SELECT EXISTS (SELECT FROM strava.activities WHERE athlete_id = :athlete_id AND offset_assumed)")
 
@@ -50,7 +53,7 @@ def settle_local_times(connection: Connection, athlete_id: int) -> None:
     """Fill in, or correct, the assumed local times of an athlete's activities. The caller holds the athlete's lock."""
     given = {"athlete_id": athlete_id}
     if connection.execute(_ANY_ASSUMED, given).scalar():
-        connection.execute(_SETTLING, given)
+        mark_changed(connection, connection.execute(_SETTLING, given).scalars().all())
 
 
 def check_zone(connection: Connection, name: str) -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select, text, update
+from sqlalchemy import Engine, delete, select, text, update
 
 from strava_pipeline.files.recording import recording_id
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.sync.erasing import finish_erasure
 from strava_pipeline.warehouse.access.operator_audit import Actor
+from strava_pipeline.warehouse.activities.remapping import remap
 from strava_pipeline.warehouse.activities.stream_store import store_streams
 from strava_pipeline.warehouse.archives.assigning import OF_ANOTHER
 from strava_pipeline.warehouse.archives.files import note_unreadable, store_file
@@ -24,6 +25,7 @@ from strava_pipeline.warehouse.archives.undo import undo_import
 from strava_pipeline.warehouse.athletes.erasure import begin_erasure
 from strava_pipeline.warehouse.retention import remove_activities_before
 from strava_pipeline.warehouse.schema.archive_tables import archive_files, archive_rows, recording_bytes
+from strava_pipeline.warehouse.schema.check_tables import changed_months
 from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline.warehouse.states import GrantState, StreamSource
@@ -107,6 +109,32 @@ def test_nobody_who_has_disconnected_gets_a_file_that_was_anothers(engine: Engin
         connection.execute(update(users).where(users.c.athlete_id == OTHER).values(state=GrantState.REVOKED))
     undo_import(engine, number)
     assert owners(engine) == []
+
+
+def test_remap_waits_for_what_is_being_handed_in(engine: Engine, hand_in: HandIn) -> None:
+    list_month(engine, body_of(1))
+    number = hand_in.archive([archive_row(2, START - timedelta(days=1))])
+    with ThreadPoolExecutor(1) as thread:
+        with engine.begin() as connection:
+            store_rows(connection, number, RIDER, [archive_row(1, START, max_heartrate_bpm=171.0)])
+            merge(connection, RIDER, [1])
+            remapped = thread.submit(lambda: list(remap(engine, before=ASKED + timedelta(days=999))))
+            wait_until_blocked(engine, remapped)
+        remapped.result()
+    with engine.connect() as connection:
+        told = select(activities.c.max_heartrate).where(activities.c.id == 1)
+        assert connection.execute(told).scalar_one() == 171
+
+
+def test_months_are_checked_whose_local_times_are_those_of_another_activity(engine: Engine, hand_in: HandIn) -> None:
+    hand_in.archive([archive_row(2, START + timedelta(days=40))])
+    with engine.begin() as connection:
+        connection.execute(delete(changed_months))
+    list_month(engine, body_of(1))
+    with engine.connect() as connection:
+        months = set(connection.execute(select(changed_months.c.month)).scalars())
+        offset = connection.execute(select(activities.c.utc_offset).where(activities.c.id == 2)).scalar_one()
+    assert (months, offset) == ({date(2025, 6, 1), date(2025, 7, 1)}, 7200)
 
 
 def test_retention_goes_on_where_somebody_has_disconnected(engine: Engine, hand_in: HandIn) -> None:
