@@ -23,6 +23,7 @@ from strava_pipeline.warehouse.archives.imports import begin_import, end_import
 from strava_pipeline.warehouse.archives.merging import Merged, merge
 from strava_pipeline.warehouse.archives.recordings import store_recording, to_read
 from strava_pipeline.warehouse.archives.rows import store_rows
+from strava_pipeline.warehouse.athletes.told_profiles import settle_profile
 from strava_pipeline.warehouse.states import ArchiveKind, CameBy
 from strava_pipeline_tests.strava_stand_in import RIDER
 
@@ -119,8 +120,8 @@ class HandIn:
 
     def _begin(self, kind: ArchiveKind, content: str, taken_at: datetime, options: dict[str, Any] | None) -> int:
         with self.engine.begin() as connection:
-            ensure_athlete(connection, self.athlete_id, None, None)
-            return begin_import(
+            ensure_athlete(connection, self.athlete_id)
+            begun = begin_import(
                 connection,
                 athlete_id=self.athlete_id,
                 kind=kind,
@@ -129,7 +130,9 @@ class HandIn:
                 taken_at=taken_at,
                 came_by=CameBy.COMMAND,
                 options=options,
-            ).id
+            )
+            settle_profile(connection, self.athlete_id)
+            return begun.id
 
     def handed(self, plain: bytes, recording: Recording, row_id: int | None = None) -> HandedFile:
         """Return a file as it is stored, and know what a reader would find in it."""

@@ -42,7 +42,7 @@ def look_at(place: str, athlete_id: int) -> Content:
 
 def have_imported(connection: Connection, upload: Upload, place: str, content: Content) -> int:
     """Note an archive import that waits for its run, and return its number; errors are those of ``begin_import``."""
-    ensure_athlete(connection, upload.athlete_id, None, None)
+    ensure_athlete(connection, upload.athlete_id)
     begun = begin_import(
         connection,
         athlete_id=upload.athlete_id,

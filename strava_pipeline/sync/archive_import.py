@@ -38,13 +38,14 @@ from strava_pipeline.sync.archive_source import (
     refuse_archive_of_another,
 )
 from strava_pipeline.warehouse.archives import imports
-from strava_pipeline.warehouse.archives.athletes import ensure_athlete
+from strava_pipeline.warehouse.archives.athletes import ensure_athlete, told_of_athlete
 from strava_pipeline.warehouse.archives.gear import store_listed_gear
 from strava_pipeline.warehouse.archives.import_counts import count_import
 from strava_pipeline.warehouse.archives.imports import ArchiveImport
 from strava_pipeline.warehouse.archives.known_files import known_recordings, stored_names
 from strava_pipeline.warehouse.archives.merging import merge
 from strava_pipeline.warehouse.archives.rows import refuse_ids_of_others, store_rows
+from strava_pipeline.warehouse.athletes.told_profiles import TOLD, settle_profile
 from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
 from strava_pipeline.warehouse.states import ArchiveKind, ArchiveState, CameBy
 
@@ -128,10 +129,11 @@ def _begin(engine: Engine, settings: Settings, handing: HandingIn, handed: Hande
     profile, preferences = (
         (read_profile(handed.members), read_preferences(handed.members)) if is_archive else (None, None)
     )
+    told = told_of_athlete(profile, preferences)
     # Not tried again: of a begin whose answer is lost nobody would know whether it is ours.
     with engine.begin() as connection:
-        ensure_athlete(connection, handing.athlete_id, profile, preferences)
-        return imports.begin_import(
+        ensure_athlete(connection, handing.athlete_id)
+        begun = imports.begin_import(
             connection,
             athlete_id=handing.athlete_id,
             kind=handed.kind,
@@ -140,8 +142,10 @@ def _begin(engine: Engine, settings: Settings, handing: HandingIn, handed: Hande
             taken_at=_taken_at(handed, handing.options, index, moment),
             came_by=handing.came_by,
             place=handing.place,
-            options=handing.options.to_json(),
+            options=handing.options.to_json() | ({TOLD: told} if told else {}),
         )
+        settle_profile(connection, handing.athlete_id)
+        return begun
 
 
 def _taken_at(handed: HandedIn, options: ArchiveOptions, index: ArchiveIndex, moment: datetime) -> datetime:

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, func
+from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.files.archive.side_tables import Preferences, Profile
+from strava_pipeline.warehouse.athletes.told_profiles import NEVER_ASKED, lock_profile
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.tables import athletes
 from strava_pipeline.warehouse.states import DagsterTask, GrantState
 
-# When Strava was asked for what an archive tells: any answer of the API is newer.
-NEVER_ASKED = datetime(1970, 1, 1, tzinfo=UTC)
 
-
-def ensure_athlete(
-    connection: Connection, athlete_id: int, profile: Profile | None, preferences: Preferences | None
-) -> None:
+def ensure_athlete(connection: Connection, athlete_id: int) -> None:
     """Make sure that an athlete has a row: state ``archive_only`` and a partition in Dagster, if there was none.
 
-    ``profile`` and ``preferences`` of an archive fill what Strava's API has not told. ``NeedsReauthorization`` if the
-    athlete has disconnected.
+    ``NeedsReauthorization`` if the athlete has disconnected.
     """
     new = insert(users).values(
         athlete_id=athlete_id,
@@ -35,24 +29,16 @@ def ensure_athlete(
     )
     connection.execute(new.on_conflict_do_nothing())
     refuse_rows_of_revoked(connection, [athlete_id])
-    told = _told(profile, preferences)
-    storing = insert(athletes).values(id=athlete_id, fetched_at=NEVER_ASKED, **told)
-    if not told:
-        connection.execute(storing.on_conflict_do_nothing())
-        return
-    # Of what the API told, only empty fields are filled; else the later archive counts.
-    changes = {
-        name: case(
-            (athletes.c.fetched_at == NEVER_ASKED, storing.excluded[name]),
-            else_=func.coalesce(athletes.c[name], storing.excluded[name]),
-        )
-        for name in told
-    }
-    connection.execute(storing.on_conflict_do_update(index_elements=["id"], set_=changes))
+    storing = insert(athletes).values(id=athlete_id, fetched_at=NEVER_ASKED)
+    connection.execute(storing.on_conflict_do_nothing())
+    lock_profile(connection, athlete_id)
 
 
-def _told(profile: Profile | None, preferences: Preferences | None) -> dict[str, Any]:
-    """The columns of ``athletes`` that an archive fills, without what it does not tell."""
+def told_of_athlete(profile: Profile | None, preferences: Preferences | None) -> dict[str, Any]:
+    """Return what an archive tells of its athlete, without what it does not tell, by columns of ``athletes``.
+
+    The highest heart rate (bpm) has no column there: it is only kept.
+    """
     found: dict[str, Any] = {}
     if profile is not None:
         names = ("firstname", "lastname", "bio", "sex", "city", "state", "country")
@@ -60,4 +46,5 @@ def _told(profile: Profile | None, preferences: Preferences | None) -> dict[str,
     if preferences is not None:
         found |= {"measurement_preference": preferences.measurement_preference, "ftp": preferences.ftp_w}
         found["weight"] = preferences.weight_kg or found.get("weight")
+        found["max_heartrate"] = preferences.max_heartrate_bpm
     return {name: value for name, value in found.items() if value is not None}

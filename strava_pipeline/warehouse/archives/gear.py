@@ -8,7 +8,7 @@ from dataclasses import asdict
 from sqlalchemy import Connection, text, update
 
 from strava_pipeline.files.archive.gear import Gear
-from strava_pipeline.warehouse.archives.athletes import NEVER_ASKED
+from strava_pipeline.warehouse.athletes.told_profiles import NEVER_ASKED
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.archive_tables import archive_imports
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from strava_pipeline.errors import AlreadyImported, ArchiveImportRunning, UnknownArchiveImport
 from strava_pipeline.warehouse.archives.local_times import check_zone
+from strava_pipeline.warehouse.athletes.told_profiles import FILLED
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
 from strava_pipeline.warehouse.mail.history import tell_history
@@ -100,6 +101,9 @@ def begin_import(  # noqa: PLR0913  each is a column of the import's row
         "report": None,
         "failure": None,
     }
+    if same is not None and FILLED in same.options:
+        # What it filled in the profile so far is not the API's.
+        values["options"] = dict(options or {}) | {FILLED: same.options[FILLED]}
     if same is not None and same.state is not ArchiveState.UNDONE:
         if same.state is ArchiveState.FAILED:
             # It begins anew, with all the time that a new one has.

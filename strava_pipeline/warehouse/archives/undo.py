@@ -16,6 +16,7 @@ from strava_pipeline.warehouse.archives.freed_files import decide_freed_files
 from strava_pipeline.warehouse.archives.gear import settle_gear
 from strava_pipeline.warehouse.archives.imports import ArchiveImport, load_import, take_up
 from strava_pipeline.warehouse.archives.merging import merge, settle
+from strava_pipeline.warehouse.athletes.told_profiles import lock_profile, settle_profile
 from strava_pipeline.warehouse.engine import retry_transaction
 from strava_pipeline.warehouse.schema.archive_tables import archive_files, archive_imports, archive_rows
 from strava_pipeline.warehouse.schema.columns import any_of, database_time
@@ -86,6 +87,8 @@ def _end(connection: Connection, undone: ArchiveImport) -> None:
     nothing = dict.fromkeys(("failure", "alive_at", "place"))
     ended = {"state": ArchiveState.UNDONE, "ended_at": database_time()} | nothing
     lock_activities(connection, undone.athlete_id)
+    lock_profile(connection, undone.athlete_id)
     connection.execute(update(archive_imports).where(archive_imports.c.id == undone.id).values(**ended))
     settle(connection, undone.athlete_id)
     settle_gear(connection, undone.athlete_id)
+    settle_profile(connection, undone.athlete_id)

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, exists, func, select, update
 
+from strava_pipeline.warehouse.athletes.told_profiles import settle_profile
 from strava_pipeline.warehouse.bulk import store_changed, store_newer
 from strava_pipeline.warehouse.schema.tables import activities, athlete_stats, athlete_zones, athletes, gear
 
@@ -18,9 +19,11 @@ ZONE_FIELDS = ("zone", "min", "max", "custom_zones")
 def store_athlete(connection: Connection, row: Row, asked_at: datetime) -> None:
     """Store one athlete's profile, unless a newer one is stored. ``asked_at``: when Strava was asked (UTC).
 
-    Columns that the row lacks, because it comes from a summary, keep what is stored.
+    Columns that the row lacks, because it comes from a summary, keep what is stored. What it tells nothing of, archives
+    may tell.
     """
-    store_newer(connection, athletes, [row | {"fetched_at": asked_at}])
+    if store_newer(connection, athletes, [row | {"fetched_at": asked_at}]):
+        settle_profile(connection, row["id"], row.keys())
 
 
 def store_gear(connection: Connection, rows: Sequence[Row], asked_at: datetime) -> None:
