@@ -8,7 +8,7 @@ A statement that waited for a lock continues with the snapshot from before the w
 in a later statement, never in the one that takes the lock.
 
 A transaction that holds several locks takes them in this order: events of the inbox, ``STORING``, the athlete's row in
-``ops.users``, ``IMPORTS`` or ``ROUTES``, ``OWN_FILES``. All other locks are taken alone, and first.
+``ops.users``, ``IMPORTS`` or ``ROUTES``, ``OWNERS``. All other locks are taken alone, and first.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Lock(StrEnum):
     CHECKS = "checks"  # changed months are checked
     ALERTS = "alerts"  # alerts are evaluated, silenced or told
     UPLOADS = "uploads"  # an upload by browser begins
-    OWN_FILES = "own_files"  # files become activities of their own, whose ids follow from the bytes alone
+    OWNERS = "owners"  # what was handed in says whose an activity is: rows by Strava's id, files by their bytes
     RIGHTS = "rights"  # logins are created, and given their rights and limits
 
 

@@ -144,7 +144,7 @@ def _refused_by_others(
     own = {recording for recording, found in matches.items() if found.activity_id == -recording}
     if own - {file.recording_id for file in files if file.activity_id == -file.recording_id}:
         # Another athlete may be handing in the same file just now: who commits first has the activity.
-        acquire(connection, Lock.OWN_FILES)
+        acquire(connection, Lock.OWNERS)
     ids = [-recording for recording in own]
     others = select(_a.id).where(any_of(_a.id, ids), _a.athlete_id != athlete_id)
     return {-activity_id: Match(doubt=OF_ANOTHER) for activity_id in connection.execute(others).scalars()}

@@ -13,6 +13,7 @@ from strava_pipeline.files.archive.row import ArchiveRow
 from strava_pipeline.warehouse.activities.tombstones import lock_activities
 from strava_pipeline.warehouse.archives.row_json import row_to_json
 from strava_pipeline.warehouse.bulk import store_plainly
+from strava_pipeline.warehouse.locks import Lock, acquire
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.archive_tables import archive_rows
 from strava_pipeline.warehouse.schema.columns import any_of
@@ -48,6 +49,8 @@ def store_rows(connection: Connection, import_id: int, athlete_id: int, rows: Se
     """
     lock_activities(connection, athlete_id)
     refuse_rows_of_revoked(connection, [athlete_id])
+    # Another athlete's archive may tell of the same activities just now: who commits first has them.
+    acquire(connection, Lock.OWNERS)
     refuse_ids_of_others(connection, athlete_id, [row.id for row in rows])
     store_plainly(connection, archive_rows, [_kept(import_id, athlete_id, row) for row in rows])
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, delete, select, text, update
 
+from strava_pipeline.errors import ActivityOfAnother
 from strava_pipeline.files.recording import recording_id
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.mapping.streams import map_streams
@@ -78,6 +79,23 @@ def test_of_two_who_hand_in_one_file_at_once_the_first_to_commit_has_it(engine: 
         second.result()
     assert (own, RIDER) in owners(engine)
     assert doubts(engine, OTHER) == [(None, OF_ANOTHER)]
+
+
+def test_of_two_archives_with_one_activity_the_first_to_commit_has_it(engine: Engine, hand_in: HandIn) -> None:
+    number, others = hand_in.archive([]), HandIn(engine, OTHER).archive([])
+
+    def store_others() -> None:
+        with engine.begin() as connection:
+            store_rows(connection, others, OTHER, [archive_row(1, START)])
+
+    with ThreadPoolExecutor(1) as thread:
+        with engine.begin() as connection:
+            store_rows(connection, number, RIDER, [archive_row(1, START)])
+            second = thread.submit(store_others)
+            wait_until_blocked(engine, second)
+        with pytest.raises(ActivityOfAnother):
+            second.result()
+    assert count(engine, archive_rows) == 1
 
 
 def test_a_file_of_two_athletes_goes_to_the_second_when_the_first_one_undoes_it(
