@@ -173,6 +173,7 @@ def _noted_if_it_fails(engine: Engine, begun: ArchiveImport) -> Iterator[None]:
     except BaseException as error:
         # What ended it counts, also where the database is away.
         with suppress(StravaPipelineError), engine.begin() as connection:
+            imports.beat(connection, begun.id)
             imports.fail_import(connection, begun.id, _why(error))
         raise
 
@@ -202,6 +203,10 @@ class _Import:
         yield from self._loose([name for name in index.loose if name not in stored], files)
 
         def end(connection: Connection) -> Report:
+            if (
+                imports.load_import(connection, self.begun.id).state is not ArchiveState.DONE
+            ):  # else a try before did it
+                imports.beat(connection, self.begun.id)
             if self.handed.table is not None:
                 store_listed_gear(connection, self.begun.id, self.begun.athlete_id, index.gear)
             counts = count_import(connection, self.begun.id)

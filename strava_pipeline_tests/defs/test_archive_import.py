@@ -65,7 +65,7 @@ def run(location: CodeLocation, **config: Any) -> dg.ExecuteInProcessResult:
 def waiting(engine: Engine, place: Path, athlete: int = ATHLETE, content: str = "not known yet") -> int:
     """An upload that waits, as the bridge notes it."""
     with engine.begin() as connection:
-        ensure_athlete(connection, athlete, None, None)
+        ensure_athlete(connection, athlete)
         return begin_import(
             connection,
             athlete_id=athlete,

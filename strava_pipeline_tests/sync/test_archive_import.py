@@ -11,13 +11,21 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, update
 
-from strava_pipeline.errors import ActivityOfAnother, AlreadyImported, NeedsReauthorization, UnreadableFile
+from strava_pipeline.errors import (
+    ActivityOfAnother,
+    AlreadyImported,
+    ArchiveImportRunning,
+    NeedsReauthorization,
+    UnreadableFile,
+)
 from strava_pipeline.settings import Settings
 from strava_pipeline.sync.archive_import import import_archive
 from strava_pipeline.sync.archive_options import ArchiveOptions
 from strava_pipeline.sync.archive_report import Report
-from strava_pipeline.warehouse.archives.imports import list_imports
+from strava_pipeline.warehouse.archives.imports import LEASE, list_imports
+from strava_pipeline.warehouse.archives.undo import undo_import
 from strava_pipeline.warehouse.schema import archive_tables, tables
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.quota_tables import api_calls
 from strava_pipeline.warehouse.states import ArchiveKind, ArchiveState, GrantState
@@ -378,3 +386,19 @@ def test_a_grant_of_an_athlete_stays_as_it_is(engine: Engine, settings: Settings
     hand(engine, settings, EXPORT)
     (user,) = rows_of(engine, users)
     assert (user["state"], user["generation"], user["dagster_task"]) == (GrantState.ACTIVE, 3, None)
+
+
+def test_an_import_that_was_silent_for_long_and_undone_meanwhile_adds_nothing(
+    engine: Engine, settings: Settings
+) -> None:
+    work = import_archive(engine, settings, handing(EXPORT), here)
+    next(work)
+    with engine.begin() as connection:
+        connection.execute(update(archive_tables.archive_imports).values(alive_at=database_time() - LEASE))
+        (begun,) = list_imports(connection)
+    undo_import(engine, begun.id)
+    with pytest.raises(ArchiveImportRunning, match="is undone: this process ends its work"):
+        list(work)
+    with engine.connect() as connection:
+        (ended,) = list_imports(connection)
+    assert (ended.state, rows_of(engine, archive_tables.archive_rows)) == (ArchiveState.UNDONE, [])

@@ -114,16 +114,24 @@ def begin_import(  # noqa: PLR0913  each is a column of the import's row
     return _found(connection.execute(insert(archive_imports).values(**new).returning(archive_imports)).one())
 
 
-def take_up(connection: Connection, found: ArchiveImport, *, note: str) -> None:
-    """Let an import count as at work again, with a ``note`` why; as :func:`begin_import` does, it may be refused."""
-    refuse_rows_of_revoked(connection, [found.athlete_id])
-    acquire_for_athlete(connection, AthleteLock.IMPORTS, found.athlete_id)
-    moment = now(connection)
+def take_up(connection: Connection, import_id: int, *, note: str) -> ArchiveImport:
+    """Let an import count as at work again, with a ``note`` why; as :func:`begin_import` does, it may be refused.
+
+    Returns it as it was before; one that was undone stays so.
+    """
+    athlete_id = load_import(connection, import_id).athlete_id
+    refuse_rows_of_revoked(connection, [athlete_id])
+    acquire_for_athlete(connection, AthleteLock.IMPORTS, athlete_id)
+    found, moment = load_import(connection, import_id), now(connection)
+    if found.state is ArchiveState.UNDONE:
+        return found
     if _is_at_work(found, moment) and found.failure != note:
         raise _running(found)
-    _end_dead(connection, found.athlete_id, found, moment)
-    values = {"state": ArchiveState.RUNNING, "failure": note, "alive_at": moment, "ended_at": None}
-    connection.execute(update(archive_imports).where(_c.id == found.id).values(**values))
+    _end_dead(connection, athlete_id, found, moment)
+    # Without a place no run is launched for it, should this process die.
+    values = {"state": ArchiveState.RUNNING, "failure": note, "alive_at": moment, "ended_at": None, "place": None}
+    connection.execute(update(archive_imports).where(_c.id == import_id).values(**values))
+    return found
 
 
 def load_import(connection: Connection, import_id: int) -> ArchiveImport:
@@ -142,15 +150,17 @@ def list_imports(connection: Connection, athlete_id: int | None = None) -> list[
     return [_found(row) for row in connection.execute(query)]
 
 
-def beat(connection: Connection, import_id: int) -> None:
-    """Give a sign of life of an import that is at work.
+def beat(connection: Connection, import_id: int, *, note: str | None = None) -> None:
+    """Give a sign of life of an import that is at work; ``note``: that of :func:`take_up`.
 
-    ``ArchiveImportRunning`` if it is not any more: another process ended it, or took it up after a long silence.
+    Whoever writes for the import does so first in its transaction. ``ArchiveImportRunning`` if it is not at work any
+    more, or at other work: another process ended it, or took it up after a long silence.
     """
-    beating = update(archive_imports).where(_c.id == import_id, _c.state == ArchiveState.RUNNING)
-    if not connection.execute(beating.values(alive_at=database_time())).rowcount:
+    is_ours = (_c.id == import_id, _c.state == ArchiveState.RUNNING, _c.failure.is_not_distinct_from(note))
+    if not connection.execute(update(archive_imports).where(*is_ours).values(alive_at=database_time())).rowcount:
         state = load_import(connection, import_id).state
-        raise ArchiveImportRunning(f"archive import {import_id} is {state}: this process ends its work", import_id)
+        told = "taken up by another process" if state is ArchiveState.RUNNING else state
+        raise ArchiveImportRunning(f"archive import {import_id} is {told}: this process ends its work", import_id)
 
 
 def end_import(connection: Connection, import_id: int, report: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from strava_pipeline.warehouse.activities.tombstones import lock_activities
 from strava_pipeline.warehouse.archives.files import delete_bytes_of_nobody
 from strava_pipeline.warehouse.archives.freed_files import decide_freed_files
 from strava_pipeline.warehouse.archives.gear import settle_gear
-from strava_pipeline.warehouse.archives.imports import ArchiveImport, load_import, take_up
+from strava_pipeline.warehouse.archives.imports import ArchiveImport, beat, load_import, take_up
 from strava_pipeline.warehouse.archives.merging import merge, settle
 from strava_pipeline.warehouse.athletes.told_profiles import lock_profile, settle_profile
 from strava_pipeline.warehouse.engine import retry_transaction
@@ -38,14 +38,14 @@ class Undone:
 def undo_import(engine: Engine, import_id: int, batch: int = BATCH) -> Undone:
     """Take back whatever an archive import brought; one that was undone already is left as it is.
 
-    ``UnknownArchiveImport``; ``ArchiveImportRunning`` while it, or another one of the athlete, is at work;
+    ``UnknownArchiveImport``; ``ArchiveImportRunning`` while it, or another one of the athlete, is at work, and once
+    another process has taken it up;
     ``NeedsReauthorization`` if the athlete has disconnected.
     """
     with engine.begin() as connection:
-        found = load_import(connection, import_id)
-        if found.state is ArchiveState.UNDONE:
-            return Undone(0, 0)
-        take_up(connection, found, note=UNDOING)
+        found = take_up(connection, import_id, note=UNDOING)
+    if found.state is ArchiveState.UNDONE:
+        return Undone(0, 0)
     deleted, kept = set[int](), set[int]()
     while True:
         done = retry_transaction(engine, lambda connection: _undo_batch(connection, found, batch))
@@ -59,6 +59,7 @@ def undo_import(engine: Engine, import_id: int, batch: int = BATCH) -> Undone:
 
 def _undo_batch(connection: Connection, undone: ArchiveImport, size: int) -> tuple[set[int], set[int]] | None:
     """Undo some rows and files; return the activities deleted and kept, ``None`` if nothing was left."""
+    beat(connection, undone.id, note=UNDOING)
     lock_activities(connection, undone.athlete_id)
     some = select(_r.activity_id).where(_r.import_id == undone.id).order_by(_r.activity_id).limit(size)
     rows = list(connection.execute(some).scalars())
@@ -77,17 +78,17 @@ def _undo_batch(connection: Connection, undone: ArchiveImport, size: int) -> tup
     taken_for = {file.activity_id for file in files if file.activity_id is not None}
     same = {-file.recording_id for file in files}
     merged = merge(connection, undone.athlete_id, set(rows) | taken_for | same)
-    connection.execute(
-        update(archive_imports).where(archive_imports.c.id == undone.id).values(alive_at=database_time())
-    )
     return set(merged.deleted), set(merged.activity_ids)
 
 
 def _end(connection: Connection, undone: ArchiveImport) -> None:
     nothing = dict.fromkeys(("failure", "alive_at", "place"))
     ended = {"state": ArchiveState.UNDONE, "ended_at": database_time()} | nothing
-    lock_activities(connection, undone.athlete_id)
+    if load_import(connection, undone.id).state is ArchiveState.UNDONE:
+        return  # a try before did it, whose answer was lost
     lock_profile(connection, undone.athlete_id)
+    beat(connection, undone.id, note=UNDOING)
+    lock_activities(connection, undone.athlete_id)
     connection.execute(update(archive_imports).where(archive_imports.c.id == undone.id).values(**ended))
     settle(connection, undone.athlete_id)
     settle_gear(connection, undone.athlete_id)

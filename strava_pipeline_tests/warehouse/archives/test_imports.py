@@ -16,7 +16,7 @@ from strava_pipeline.errors import (
     UnknownArchiveImport,
 )
 from strava_pipeline.files.archive.side_tables import Preferences, Profile
-from strava_pipeline.warehouse.archives.athletes import ensure_athlete
+from strava_pipeline.warehouse.archives.athletes import ensure_athlete, told_of_athlete
 from strava_pipeline.warehouse.archives.imports import (
     LEASE,
     ArchiveImport,
@@ -26,7 +26,10 @@ from strava_pipeline.warehouse.archives.imports import (
     fail_import,
     list_imports,
     load_import,
+    take_up,
 )
+from strava_pipeline.warehouse.archives.undo import UNDOING
+from strava_pipeline.warehouse.athletes.told_profiles import TOLD, settle_profile
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.schema.archive_tables import archive_imports
 from strava_pipeline.warehouse.schema.columns import database_time
@@ -115,6 +118,26 @@ def test_an_import_whose_process_died_is_taken_up(engine: Engine, begin: Callabl
     assert begin("b").id == second.id
 
 
+def test_an_import_that_is_undone_after_a_long_silence_finds_out(
+    engine: Engine, begin: Callable[..., ArchiveImport]
+) -> None:
+    first = begin("a", place="/x/export.zip")
+    with engine.begin() as connection:
+        connection.execute(update(archive_imports).values(alive_at=database_time() - LEASE))
+        take_up(connection, first.id, note=UNDOING)
+        assert load_import(connection, first.id).place is None
+    with engine.begin() as connection:
+        with pytest.raises(ArchiveImportRunning, match="is taken up by another process: this process ends its work"):
+            beat(connection, first.id)
+        beat(connection, first.id, note=UNDOING)
+    # And the other way round.
+    with engine.begin() as connection:
+        connection.execute(update(archive_imports).values(alive_at=database_time() - LEASE))
+    assert begin("a").id == first.id
+    with engine.begin() as connection, pytest.raises(ArchiveImportRunning, match="is taken up by another process"):
+        beat(connection, first.id, note=UNDOING)
+
+
 def test_a_sign_of_life_from_ahead_is_none(engine: Engine, begin: Callable[..., ArchiveImport]) -> None:
     first = begin("a")
     with engine.begin() as connection:
@@ -135,29 +158,39 @@ def test_what_is_unknown_is_said(engine: Engine) -> None:
 
 def test_nothing_is_imported_for_who_has_disconnected(engine: Engine, begin: Callable[..., ArchiveImport]) -> None:
     with engine.begin() as connection:
-        ensure_athlete(connection, RIDER, None, None)
+        ensure_athlete(connection, RIDER)
         connection.execute(update(users).values(state=GrantState.REVOKED))
     with pytest.raises(NeedsReauthorization, match="athlete 7 has disconnected"):
         begin()
     with engine.begin() as connection, pytest.raises(NeedsReauthorization):
-        ensure_athlete(connection, RIDER, None, None)
+        ensure_athlete(connection, RIDER)
 
 
-def test_an_athlete_without_a_grant_gets_a_row_a_profile_and_a_partition(engine: Engine) -> None:
+def test_an_athlete_without_a_grant_gets_a_row_a_profile_and_a_partition(
+    engine: Engine, begin: Callable[..., ArchiveImport]
+) -> None:
+    profile = Profile(athlete_id=RIDER, firstname="Ada", city="Bonn", weight_kg=61.0)
+    told = told_of_athlete(profile, Preferences(measurement_preference="meters", ftp_w=250))
     with engine.begin() as connection:
-        profile = Profile(athlete_id=RIDER, firstname="Ada", city="Bonn", weight_kg=61.0)
-        ensure_athlete(connection, RIDER, profile, Preferences(measurement_preference="meters", ftp_w=250))
+        ensure_athlete(connection, RIDER)
         user = connection.execute(select(users)).one()
-        assert (user.state, user.dagster_task, user.scopes) == (GrantState.ARCHIVE_ONLY, DagsterTask.REGISTER, [])
-        ensure_athlete(connection, RIDER, Profile(athlete_id=RIDER, city="Köln"), None)
+    assert (user.state, user.dagster_task, user.scopes) == (GrantState.ARCHIVE_ONLY, DagsterTask.REGISTER, [])
+    first = begin(options={TOLD: told})
+    with engine.begin() as connection:
+        end_import(connection, first.id, {})
+    begin("b", taken_at=TAKEN + timedelta(days=1), options={TOLD: {"city": "Köln"}})
+    with engine.begin() as connection:
+        settle_profile(connection, RIDER)
         athlete = connection.execute(select(athletes)).one()
     assert (athlete.firstname, athlete.city, athlete.weight, athlete.ftp) == ("Ada", "Köln", 61.0, 250)
 
 
-def test_what_the_api_told_of_an_athlete_stays(engine: Engine) -> None:
+def test_what_the_api_told_of_an_athlete_stays(engine: Engine, begin: Callable[..., ArchiveImport]) -> None:
     with engine.begin() as connection:
-        ensure_athlete(connection, RIDER, None, None)
+        ensure_athlete(connection, RIDER)
         connection.execute(update(athletes).values(city="Bonn", fetched_at=TAKEN))
-        ensure_athlete(connection, RIDER, Profile(athlete_id=RIDER, city="Köln", state="NRW"), None)
+    begin(options={TOLD: {"city": "Köln", "state": "NRW"}})
+    with engine.begin() as connection:
+        settle_profile(connection, RIDER)
         athlete = connection.execute(select(athletes)).one()
     assert (athlete.city, athlete.state, athlete.fetched_at) == ("Bonn", "NRW", TAKEN)
