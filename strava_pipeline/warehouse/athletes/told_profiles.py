@@ -35,9 +35,9 @@ def lock_profile(connection: Connection, athlete_id: int) -> None:
 def settle_profile(connection: Connection, athlete_id: int, told_by_api: Collection[str] = ()) -> None:
     """Make the profile what the API and archives tell; ``told_by_api``: columns that the API has told just now."""
     theirs = select(_i.id, _i.state, _i.options).where(_i.athlete_id == athlete_id)
+    if not any(TOLD in row.options or FILLED in row.options for row in connection.execute(theirs)):
+        return  # without waiting for an import that is at work
     imports = connection.execute(theirs.order_by(_i.taken_at, _i.content_hash, _i.id).with_for_update()).all()
-    if not any(TOLD in row.options or FILLED in row.options for row in imports):
-        return
     stored = connection.execute(select(athletes).where(_a.id == athlete_id).with_for_update()).mappings().first()
     if stored is None:
         return
