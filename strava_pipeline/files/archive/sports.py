@@ -1,6 +1,6 @@
 """Strava's sports by the words that activities.csv has for them, which are in the language of the athlete's account.
 
-Only words that were seen are listed.
+Words that were seen are listed here; :mod:`.other_sport_words` has more, which can mean one sport only.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.files.archive.other_sport_words import OTHER_WORDS
 from strava_pipeline.files.sport_types import SPORT_TYPES
 
 # Sport types that are younger than the field `type`, which has an older word for them.
@@ -82,7 +83,7 @@ def _key(word: str) -> str:
     return "".join(char for char in bare if not char.isspace() and unicodedata.category(char) not in {"Pd", "Cf"})
 
 
-_SPORT_OF: Final = {_key(word): sport for word, sport in (_OTHERS | _ENGLISH).items()} | {
+_SPORT_OF: Final = {_key(word): sport for word, sport in (OTHER_WORDS | _OTHERS | _ENGLISH).items()} | {
     _key(sport): sport for sport in SPORT_TYPES
 }
 

@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.files.archive.other_sport_words import OTHER_WORDS
 from strava_pipeline.files.archive.sports import learned_words, sport_of, sport_words, type_of
 from strava_pipeline.files.sport_types import SPORT_TYPES
+from strava_pipeline.mock_strava.archive_languages import LANGUAGES, Language
 
 
 @pytest.mark.parametrize(
@@ -27,12 +29,26 @@ from strava_pipeline.files.sport_types import SPORT_TYPES
         ("entrenamiento con pesas", "WeightTraining"),
         ("Radfahrt", "Ride"),
         ("Trilha", "Hike"),
-        ("Corsa", None),
+        ("Corsa", "Run"),
+        ("Bieg", "Run"),
+        ("ジョギング", None),
         ("", None),
     ],
 )
-def test_words_of_seen_languages_are_known(word: str, sport: str | None) -> None:
+def test_words_of_other_languages_are_known(word: str, sport: str | None) -> None:
     assert sport_of(word, {}) == sport
+
+
+@pytest.mark.parametrize("language", LANGUAGES.values(), ids=LANGUAGES)
+def test_the_sports_of_a_made_up_archive_are_known_in_each_language(language: Language) -> None:
+    assert {word: sport_of(word, {}) for word in language.sports.values()} == {
+        word: sport for sport, word in language.sports.items()
+    }
+
+
+def test_no_word_of_the_list_means_another_sport_in_english_or_in_a_language_that_was_seen() -> None:
+    assert {word: sport_of(word, {}) for word in OTHER_WORDS} == OTHER_WORDS
+    assert set(OTHER_WORDS.values()) <= set(SPORT_TYPES)
 
 
 @pytest.mark.parametrize("sport", SPORT_TYPES)

@@ -113,7 +113,8 @@ def test_the_second_of_two_columns_counts_and_the_first_fills_it(tmp_path: Path)
         ("Swim", "25", 25),
         ("Sail", "10.00", 18_520),
         ("Nuoto", "1.250", 1_250),
-        ("Corsa", "3,32", 3_320),
+        ("Nuotata", "1.250", 1_250),
+        ("Corsetta", "3,32", 3_320),
         ("Run", "", None),
         ("Run", "far", None),
         ("Run", "9" * 5_000, None),
@@ -150,9 +151,9 @@ def test_a_filename_is_a_path_below_activities_or_none(
 
 
 def test_a_sport_that_nobody_knows_keeps_its_word(tmp_path: Path) -> None:
-    row = read_good(tmp_path, sport_word="Corsa")
-    assert (row.sport_word, row.sport) == ("Corsa", None)
-    assert read_good(tmp_path, "Corsa=Run", sport_word="corsa ").sport == "Run"
+    row = read_good(tmp_path, sport_word="Corsetta")
+    assert (row.sport_word, row.sport) == ("Corsetta", None)
+    assert read_good(tmp_path, "Corsetta=Run", sport_word="corsetta ").sport == "Run"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])

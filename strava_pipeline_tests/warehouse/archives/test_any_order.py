@@ -135,14 +135,14 @@ class World:
         """One of four archives of different days: each later one knows more rides, and some better."""
         rows = [
             archive_row(
-                5, STARTS[5], description=f"archive {number}", total_steps=number, sport_word="Corsa", sport=None
+                5, STARTS[5], description=f"archive {number}", total_steps=number, sport_word="Corsetta", sport=None
             ),
             archive_row(6, STARTS[6], name=f"From archive {number}", sport="Hike", sport_word="Hike"),
-            archive_row(7, STARTS[7], sport_word="Corsa", sport=None, elapsed_s=1800.0, distance_m=9000.0),
+            archive_row(7, STARTS[7], sport_word="Corsetta", sport=None, elapsed_s=1800.0, distance_m=9000.0),
         ]
         if number == 3:  # the first ride was cropped before this archive
             rows[0] = archive_row(
-                5, later(START, 600), sport_word="Corsa", sport=None, elapsed_s=2400.0, distance_m=12e3
+                5, later(START, 600), sport_word="Corsetta", sport=None, elapsed_s=2400.0, distance_m=12e3
             )
         files = [(5, b"first", self._recording(0)), (7, b"third", made_recording(STARTS[7]))]
         told = rows[: number + 1]

@@ -392,7 +392,7 @@ class TestLocalTimes:
 
 class TestWords:
     def test_words_are_learned_from_what_the_api_tells(self, engine: Engine, hand_in: HandIn) -> None:
-        unknown: dict[str, Any] = {"sport_word": "Corsa", "sport": None}
+        unknown: dict[str, Any] = {"sport_word": "Corsetta", "sport": None}
         hand_in.archive([archive_row(5, START, **unknown), archive_row(6, later(START, 86400), **unknown)])
         assert [row(engine, each).sport_type for each in (5, 6)] == ["Workout", "Workout"]
         list_month(engine, body_of(5, sport_type="TrailRun", type="Run"))
@@ -403,7 +403,7 @@ class TestWords:
         assert row(engine, 6).sport_type == "Workout"
 
     def test_a_file_tells_the_sport_of_an_unknown_word(self, engine: Engine, hand_in: HandIn) -> None:
-        told = archive_row(5, START, sport_word="Corsa", sport=None)
+        told = archive_row(5, START, sport_word="Corsetta", sport=None)
         hand_in.archive([told], files=[(5, b"ride", made_recording(START, sport="Run", kind=FileKind.FIT))])
         assert row(engine, 5).sport_type == "Run"
 
