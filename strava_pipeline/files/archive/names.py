@@ -20,6 +20,8 @@ MEDIA: Final = "media/"
 _DEEPEST_FOLDER: Final = 2
 # A drive of Windows, a backslash, a control character, or half of a surrogate pair.
 _ODD: Final = re.compile(r"^[A-Za-z]:|[\\\x00-\x1f\x7f\ud800-\udfff]")
+# A zip can name a member by 65,535 bytes, of which an index of Postgres holds 2,700.
+_LONGEST_NAME: Final = 500
 
 
 class Part(Enum):
@@ -34,7 +36,7 @@ class Part(Enum):
 def is_stray(name: str) -> bool:
     """Whether a name points out of the archive, or is none that Strava writes."""
     parts = name.split("/")
-    return bool(_ODD.search(name)) or any(part in {"", ".", ".."} for part in parts)
+    return len(name) > _LONGEST_NAME or bool(_ODD.search(name)) or any(part in {"", ".", ".."} for part in parts)
 
 
 def is_clutter(name: str) -> bool:
