@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED: Final = 1
 _UNIX: Final = 3
+# More at a time would be in memory twice.
+_PIECE: Final = 2**20
 # Before Strava's first year a time is a program's default.
 _FIRST_YEAR: Final = 2009
 # What `zipfile` raises for a member that is not as its entry says.
@@ -107,7 +109,7 @@ class _Member(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int:
         view = memoryview(buffer).cast("B")
         try:
-            found = self._stream.read(len(view))
+            found = self._stream.read(min(len(view), _PIECE))
         except _BROKEN:
             raise self._refusal from None
         view[: len(found)] = found

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import stat
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -295,3 +296,18 @@ def test_nothing_is_written_anywhere(tmp_path: Path) -> None:
         for name in members.listing.sizes:
             members.read(name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_large_member_is_in_memory_once(tmp_path: Path) -> None:
+    size = 16 * 2**20
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w") as archive:  # stored, as recordings that are packed already are
+        archive.writestr("activities.csv", TABLE)
+        archive.writestr(FIT, bytes(size))
+    with open_archive(path) as members:
+        tracemalloc.start()
+        try:
+            assert len(members.read(FIT)) == size
+            assert tracemalloc.get_traced_memory()[1] < 1.5 * size
+        finally:
+            tracemalloc.stop()
