@@ -154,10 +154,12 @@ def undo(import_id: int, *, yes: bool) -> None:
     """
     from datetime import UTC
 
+    from strava_pipeline.cli.archive_words import counted
     from strava_pipeline.sync.training_load import update_training_load
     from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
     from strava_pipeline.warehouse.archives.imports import load_import
     from strava_pipeline.warehouse.archives.undo import undo_import
+    from strava_pipeline.warehouse.archives.unknown_athletes import let_go_of_unknown
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     with open_warehouse(command_settings()) as engine, interruptible("interrupted: run the same command again"):
@@ -171,9 +173,12 @@ def undo(import_id: int, *, yes: bool) -> None:
         with engine.begin() as connection:
             note_action(connection, Actor.COMMAND, "undo-archive", f"archive import {import_id}", ok=True)
         update_training_load(engine, found.athlete_id, datetime.now(UTC).date())
+        with engine.begin() as connection:
+            is_gone = let_go_of_unknown(connection, found.athlete_id)
+    gone = "; nothing else was known of the athlete, who is gone as well" if is_gone else ""
     say(
-        f"archive import {import_id} is undone: {undone.deleted:,} activities deleted, {undone.kept:,} stay as other"
-        " sources tell them"
+        f"archive import {import_id} is undone: {counted(undone.deleted, 'activity')} deleted, {undone.kept:,} stay as"
+        f" other sources tell them{gone}"
     )
 
 

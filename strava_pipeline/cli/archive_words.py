@@ -19,14 +19,14 @@ NAMED = 10
 
 def count_words(report: Report) -> str:
     """What an import held, in a few words."""
-    return f"{_number(report.rows, 'row')}, {_number(report.recordings, 'recording')}"
+    return f"{counted(report.rows, 'row')}, {counted(report.recordings, 'recording')}"
 
 
 def report_lines(report: Report) -> Iterator[str]:
     """Yield a quality report line by line, without what there is none of."""
     yield (
-        f"{_number(report.rows, 'row')}, {report.merged:,} of them of activities that Strava's API tells of;"
-        f" {_number(report.recordings, 'recording')}, {report.matched:,} of them of Strava's activities, {report.own:,}"
+        f"{counted(report.rows, 'row')}, {report.merged:,} of them of activities that Strava's API tells of;"
+        f" {counted(report.recordings, 'recording')}, {report.matched:,} of them of Strava's activities, {report.own:,}"
         f" activities of their own; {report.requests} requests to Strava"
     )
     yield from _counted(
@@ -39,7 +39,8 @@ def report_lines(report: Report) -> Iterator[str]:
             "recordings of which the activity is a part only": report.cropped,
             "names that point out of the archive, not opened": report.strays,
             "photos and videos, not stored": report.photos,
-            "recordings of which nothing can be read": report.unreadable,
+            "recordings of which nothing can be read": report.unreadable - report.postponed,
+            "recordings that were not read, and are tried once more if you import the same again": report.postponed,
         }
     )
     yield from _kinds("rows that cannot be read", report.skipped)
@@ -63,8 +64,8 @@ def plan_lines(plan: ArchivePlan) -> Iterator[str]:
         return
     index, found = plan.index, plan.forecast
     months = plan.months
-    span = f" in {_number(len(months), 'month')}, {month_text(months[-1])} to {month_text(months[0])}" if months else ""
-    yield f"{plan.name}: {_number(index.rows, 'row')}{span}; {_number(plan.recordings, 'recording')}"
+    span = f" in {counted(len(months), 'month')}, {month_text(months[-1])} to {month_text(months[0])}" if months else ""
+    yield f"{plan.name}: {counted(index.rows, 'row')}{span}; {counted(plan.recordings, 'recording')}"
     yield (
         f"activities: {found.new:,} new, {found.merged:,} that Strava's API tells of, {found.changed:,} that an earlier"
         f" archive tells otherwise, {found.unchanged:,} unchanged, {found.gone:,} deleted at Strava, which stay so"
@@ -94,7 +95,7 @@ def history_line(engine: Engine, athlete_id: int) -> str:
     if found.first is None or found.last is None:
         return f"athlete {athlete_id}: no activities are stored"
     return (
-        f"athlete {athlete_id}: {_number(found.activities, 'activity')} from {found.first:%Y-%m-%d} to"
+        f"athlete {athlete_id}: {counted(found.activities, 'activity')} from {found.first:%Y-%m-%d} to"
         f" {found.last:%Y-%m-%d}, {found.with_recording:,} with a recording; strava-pipeline up shows them"
     )
 
@@ -110,6 +111,6 @@ def _kinds(title: str, kinds: Mapping[str, int]) -> Iterator[str]:
         yield f"{title}: {told}{', ...' if len(kinds) > NAMED else ''}"
 
 
-def _number(count: int, what: str) -> str:
+def counted(count: int, what: str) -> str:
     plural = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
     return f"{count:,} {what if count == 1 else plural}"

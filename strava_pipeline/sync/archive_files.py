@@ -56,17 +56,22 @@ class Stored:
 
 @dataclass
 class FileStore:
-    """Stores files of an archive import. ``unopened``: why members were not even opened, by name."""
+    """Stores files of an archive import.
+
+    ``unopened``: why members were not even opened, by name; ``postponed``: why others are to be read another time.
+    """
 
     engine: Engine
     begun: ArchiveImport
     handed: HandedIn
     reads: Reader
     unopened: dict[str, str] = field(default_factory=dict)
+    postponed: dict[str, str] = field(default_factory=dict)
 
     def store(self, files: Iterable[Wanted]) -> Iterator[Stored]:
-        """Store files, and yield what became of each; those that cannot be opened are noted, and left out."""
-        for part in _parts(self._with_signs_of_life(read_all(self.reads, self._opened(files)))):
+        """Store files, and yield what became of each; those that cannot be opened or read now are noted, and left out."""
+        answers = read_all(self.reads, self._opened(files))
+        for part in _parts(self._without_postponed(self._with_signs_of_life(answers))):
             yield from retry_transaction(self.engine, partial(self._store, part=part))
 
     def _with_signs_of_life(self, answers: Iterable[tuple[Wanted, Answer]]) -> Iterator[tuple[Wanted, Answer]]:
@@ -78,6 +83,14 @@ class FileStore:
                 with autocommit(self.engine) as connection:
                     imports.beat(connection, self.begun.id)
                 given_at = time.monotonic()
+
+    def _without_postponed(self, answers: Iterable[tuple[Wanted, Answer]]) -> Iterator[tuple[Wanted, Answer]]:
+        """Note what is to be read another time. It is not stored: what is stored is not read again."""
+        for wanted, found in answers:
+            if isinstance(found, Unread) and found.is_passing:
+                self.postponed[wanted.name] = found.fault
+            else:
+                yield wanted, found
 
     def _opened(self, files: Iterable[Wanted]) -> Iterator[tuple[Wanted, Asked]]:
         for wanted in files:

@@ -16,7 +16,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine
 
-from strava_pipeline.errors import ArchiveImportRunning, StravaPipelineError
+from strava_pipeline.errors import ArchiveImportRunning, StravaPipelineError, UnreadableFile
 from strava_pipeline.files.archive.limits import DEFAULT_LIMITS, ArchiveLimits
 from strava_pipeline.files.archive.row import ArchiveRow
 from strava_pipeline.files.archive.side_tables import read_preferences, read_profile
@@ -45,6 +45,7 @@ from strava_pipeline.warehouse.archives.imports import ArchiveImport
 from strava_pipeline.warehouse.archives.known_files import known_recordings, stored_names
 from strava_pipeline.warehouse.archives.merging import merge
 from strava_pipeline.warehouse.archives.rows import refuse_ids_of_others, store_rows
+from strava_pipeline.warehouse.archives.unknown_athletes import let_go_of_unknown
 from strava_pipeline.warehouse.athletes.told_profiles import TOLD, settle_profile
 from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
 from strava_pipeline.warehouse.states import ArchiveKind, ArchiveState, CameBy
@@ -87,9 +88,9 @@ def import_archive(
 
     ``readers``: opens what reads the recordings.
     First everything is checked that could refuse the whole: nothing is written until then. An import that died or
-    failed is taken up by handing in the same again. ``UnreadableFile`` for what is no archive of the athlete,
-    ``ActivityOfAnother``, ``AlreadyImported``, ``ArchiveImportRunning``, ``NeedsReauthorization`` after the athlete has
-    disconnected, ``ConfigurationError`` without room on the disk.
+    failed is taken up by handing in the same again. ``UnreadableFile`` for what is no archive of the athlete, or
+    files of which none can be read, ``ActivityOfAnother``, ``AlreadyImported``, ``ArchiveImportRunning``,
+    ``NeedsReauthorization`` after the athlete has disconnected, ``ConfigurationError`` without room on the disk.
     """
     with open_handed_in(handing.given, handing.limits) as handed:
         begun = _begin(engine, settings, handing, handed)
@@ -111,7 +112,7 @@ def hand_in(engine: Engine, settings: Settings, handing: HandingIn, readers: Ope
 def same_content(connection: Connection, athlete_id: int, content_hash: str) -> int | None:
     """Return the number of the import of an athlete that is done, and had this content; ``None`` if there is none."""
     for each in imports.list_imports(connection, athlete_id):
-        if each.content_hash == content_hash and each.state is ArchiveState.DONE:
+        if each.content_hash == content_hash and each.is_whole:
             return each.id
     return None
 
@@ -175,7 +176,19 @@ def _noted_if_it_fails(engine: Engine, begun: ArchiveImport) -> Iterator[None]:
         with suppress(StravaPipelineError), engine.begin() as connection:
             imports.beat(connection, begun.id)
             imports.fail_import(connection, begun.id, _why(error))
+        if isinstance(error, UnreadableFile):
+            # A wrong file makes no athlete.
+            with suppress(StravaPipelineError), engine.begin() as connection:
+                let_go_of_unknown(connection, begun.athlete_id)
         raise
+
+
+def _refuse_if_nothing_is_read(handed: HandedIn, report: Report) -> None:
+    """Raise ``UnreadableFile`` for files of which none can be read. An archive has its rows."""
+    if handed.table is not None or report.unreadable < report.recordings or not report.faults:
+        return
+    first, *more = report.faults
+    raise UnreadableFile(first if not more else f"none of {report.recordings:,} files can be read, such as: {first}")
 
 
 def _why(error: BaseException) -> str:
@@ -210,7 +223,10 @@ class _Import:
             if self.handed.table is not None:
                 store_listed_gear(connection, self.begun.id, self.begun.athlete_id, index.gear)
             counts = count_import(connection, self.begun.id)
-            report = report_of(self.begun.id, index, self.handed.members.listing, counts, files.unopened)
+            report = report_of(
+                self.begun.id, index, self.handed.members.listing, counts, files.unopened, files.postponed
+            )
+            _refuse_if_nothing_is_read(self.handed, report)
             imports.end_import(connection, self.begun.id, report.to_json())
             return report
 

@@ -2,7 +2,7 @@
 
 A file can make its reader take all memory, hang or crash. So readers work in a process of their own, which knows no
 database, no secret and no setting. Requests and answers are pickles with their length in front, on its standard input
-and output; it ends with its input.
+and output; behind a request come the file's bytes, which a pickle would hold a second time. It ends with its input.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import pickle
 import resource
 import signal
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -38,7 +39,7 @@ def main() -> None:
     send(answers, READY)
     while (asked := receive(requests)) is not None:
         signal.alarm(int(terms.limits.reading_seconds) + _GRACE_S)
-        send(answers, _answer(asked, terms))
+        send(answers, _answer(replace(asked, raw=receive_bytes(requests)), terms))
         signal.alarm(0)
 
 
@@ -51,10 +52,14 @@ def send(stream: IO[bytes], thing: Any) -> None:
 
 def receive(stream: IO[bytes]) -> Any:
     """Return what was sent; ``None`` at the end of the stream."""
+    packed = receive_bytes(stream)
+    return pickle.loads(packed) if packed else None  # noqa: S301  of the process that started this one
+
+
+def receive_bytes(stream: IO[bytes]) -> bytes:
+    """Return bytes that were sent; none at the end of the stream."""
     head = stream.read(LENGTH.size)
-    if len(head) < LENGTH.size:
-        return None
-    return pickle.loads(stream.read(*LENGTH.unpack(head)))  # noqa: S301  of the process that started this one
+    return b"" if len(head) < LENGTH.size else stream.read(*LENGTH.unpack(head))
 
 
 def too_much_memory(asked: Asked, terms: Terms) -> Unread:

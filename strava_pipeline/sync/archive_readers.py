@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Protocol, Self, TypeVar
@@ -32,6 +33,8 @@ IN_FLIGHT: Final = 2
 Subject = TypeVar("Subject")
 _PIECE: Final = 2**20
 _STARTING_SECONDS: Final = 120
+# Of what a busy machine, or one without memory, may be to blame for.
+_AGAIN: Final = "import the same again to try it once more"
 
 
 class Reader(Protocol):
@@ -84,15 +87,16 @@ class ReaderProcess:
         process = self._process or self._start()
         deadline = time.monotonic() + self._terms.limits.reading_seconds
         try:
-            _send(process, asked, deadline)
+            _send(process, replace(asked, raw=b""), deadline)
+            _send_bytes(process, asked.raw, deadline)
             found: Answer = _receive(process, deadline)
         except TimeoutError:
             self._end()
             seconds = self._terms.limits.reading_seconds
-            return unread(asked, f"takes longer than {seconds:g} s to read: it is left out")
+            return unread(asked, f"took longer than {seconds:g} s to read: {_AGAIN}", is_passing=True)
         except (EOFError, OSError):
             self._end()
-            return unread(asked, "ends the process that reads it: it is left out")
+            return unread(asked, f"was not read, as its reader was ended: {_AGAIN}", is_passing=True)
         if found == too_much_memory(asked, self._terms):
             self._end()  # its memory is in pieces
         return found
@@ -164,8 +168,11 @@ def _streams(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
 
 
 def _send(process: subprocess.Popen[bytes], thing: Any, deadline: float) -> None:
+    _send_bytes(process, pickle.dumps(thing, pickle.HIGHEST_PROTOCOL), deadline)
+
+
+def _send_bytes(process: subprocess.Popen[bytes], packed: bytes, deadline: float) -> None:
     descriptor = _streams(process)[0].fileno()
-    packed = pickle.dumps(thing, pickle.HIGHEST_PROTOCOL)
     for part in (LENGTH.pack(len(packed)), packed):
         rest = memoryview(part)
         while rest:

@@ -78,17 +78,21 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A file of which nothing is read, and why, in one line. ``recording_id``: of it as far as it was unpacked."""
+    """A file of which nothing is read, and why, in one line. ``recording_id``: of it as far as it was unpacked.
+
+    ``is_passing``: not the file, but the machine may be to blame, so that it is to be tried again.
+    """
 
     fault: str
     recording_id: int
+    is_passing: bool = False
 
 
 Answer = Read | Known | Unread
 
 
-def unread(asked: Asked, why: str) -> Unread:
-    return Unread(f"{asked.name} {why}", recording_id(asked.raw))
+def unread(asked: Asked, why: str, *, is_passing: bool = False) -> Unread:
+    return Unread(f"{asked.name} {why}", recording_id(asked.raw), is_passing)
 
 
 def answer(asked: Asked, terms: Terms) -> Answer:
@@ -104,6 +108,8 @@ def answer(asked: Asked, terms: Terms) -> Answer:
         recording = read_recording(found.kind, found.data, check=terms.check, most_records=terms.limits.records)
     except UnreadableFile as error:
         return Unread(f"{asked.name}: {error}", identity)
+    if recording.start is None and not recording.time.size:
+        return Unread(f"{asked.name} holds no points: it is a plan, or nothing was recorded", identity)
     return Read(
         recording_id=identity,
         kind=found.kind,

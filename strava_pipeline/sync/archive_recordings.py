@@ -75,6 +75,8 @@ def _read(engine: Engine, athlete_id: int, wanted: Collection[ToRead], reader: R
     for goal, found in read_all(reader, _asked(engine, athlete_id, wanted)):
         if isinstance(found, Unread):
             unread[goal.activity_id] = found.fault
+            if found.is_passing:
+                continue
         stored += isinstance(found, Read)
         retry_transaction(engine, partial(_keep, athlete_id=athlete_id, goal=goal, found=found))
     return ReadAgain(stored, unread)

@@ -25,7 +25,8 @@ class Report:
     Strava could not write ``failed_exports``, and ``stray_filenames`` name something that is none.
 
     ``recordings``: files that were handed in; ``matched``: taken for an activity of Strava's; ``own``: an activity of
-    its own; ``unreadable``: nothing is read of them, as ``faults`` says; ``damaged``: by kind, those of which the rest
+    its own; ``unreadable``: nothing is read of them, as ``faults`` says; ``postponed``: those of them that took too long,
+    or whose reader was ended, and which the same import tries again; ``damaged``: by kind, those of which the rest
     was read; ``cropped``: the activity is a part of the file only; ``doubts``: files that are like an activity, and why
     they were not taken for it. ``missing``: recordings that rows name and the archive lacks. ``strays``: names that
     point out of the archive, which nobody opens. ``sport_words``: unknown words with their rows. ``requests``: to
@@ -45,6 +46,7 @@ class Report:
     matched: int = 0
     own: int = 0
     unreadable: int = 0
+    postponed: int = 0
     damaged: Mapping[str, int] = field(default_factory=dict)
     cropped: int = 0
     missing: int = 0
@@ -72,11 +74,19 @@ class Report:
 
 
 def report_of(
-    import_id: int, index: ArchiveIndex, listing: Listing, counts: ImportCounts, unopened: Mapping[str, str]
+    import_id: int,
+    index: ArchiveIndex,
+    listing: Listing,
+    counts: ImportCounts,
+    unopened: Mapping[str, str],
+    postponed: Mapping[str, str],
 ) -> Report:
-    """Return the report of an import; ``unopened``: why members were not even opened, by name."""
+    """Return the report of an import.
+
+    ``unopened``: why members were not even opened, by name; ``postponed``: why others are to be read another time.
+    """
     missing = index.missing
-    faults = sorted([*counts.faults, *unopened.items()])
+    faults = sorted([*counts.faults, *unopened.items(), *postponed.items()])
     return Report(
         import_id=import_id,
         rows=index.rows,
@@ -87,10 +97,11 @@ def report_of(
         without_file=index.without_file,
         failed_exports=index.failed_exports,
         stray_filenames=index.stray_filenames,
-        recordings=counts.files + len(unopened),
+        recordings=counts.files + len(unopened) + len(postponed),
         matched=counts.matched,
         own=counts.own,
         unreadable=len(faults),
+        postponed=len(postponed),
         damaged=counts.damage,
         cropped=counts.cropped,
         missing=len(missing),

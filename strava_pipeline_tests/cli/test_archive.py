@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Executable, insert, update
 
 from strava_pipeline.cli import cli
 from strava_pipeline.settings import Settings
 from strava_pipeline.sync import archive_import
-from strava_pipeline.warehouse.schema import analysis_tables, archive_tables, tables
+from strava_pipeline.warehouse.schema import analysis_tables, archive_tables, tables, upload_tables
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline_tests.conftest import SETTINGS
-from strava_pipeline_tests.sync.handing_in import ARCHIVES, ATHLETE, EXPORT, HAZARDS, RUN, archive_of, here, rows_of
+from strava_pipeline_tests.sync.handing_in import (
+    ARCHIVES,
+    ATHLETE,
+    EXPORT,
+    FIT,
+    HAZARDS,
+    RUN,
+    archive_of,
+    here,
+    rows_of,
+)
 
+NOW = datetime(2026, 12, 1, tzinfo=UTC)
 AS_OWNER = ("--athlete", str(ATHLETE))
 
 
@@ -114,10 +127,55 @@ def test_what_was_handed_in_is_listed_and_shown() -> None:
 def test_an_undone_import_leaves_nothing(engine: Engine) -> None:
     told("import", EXPORT, *AS_OWNER)
     output = told("undo", "1", "--yes")
-    assert "archive import 1 is undone: 1 activities deleted" in output
-    for each in (tables.activities, tables.activity_streams, analysis_tables.training_load):
+    assert "archive import 1 is undone: 1 activity deleted, 0 stay as other sources tell them; nothing else" in output
+    gone = (tables.activities, tables.activity_streams, analysis_tables.training_load, tables.athletes, users)
+    for each in (*gone, archive_tables.archive_imports):
         assert rows_of(engine, each) == []
+    assert "1 activity from" in told("import", EXPORT, *AS_OWNER)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        update(users).values(dagster_task=None),
+        update(users).values(email="a@b.example", email_given_at=NOW, email_nonce="n", unsubscribe_nonce="u"),
+        insert(upload_tables.upload_links).values(
+            athlete_id=ATHLETE, secret_hash="a" * 64, proof="b", made_at=NOW, expires_at=NOW
+        ),
+    ],
+    ids=["partition", "address", "link"],
+)
+def test_an_athlete_of_whom_more_is_known_stays_after_an_undo(engine: Engine, known: Executable) -> None:
+    told("import", EXPORT, *AS_OWNER)
+    with engine.begin() as connection:
+        connection.execute(known)
+    assert told("undo", "1", "--yes").endswith("as other sources tell them\n")
+    assert [row["athlete_id"] for row in rows_of(engine, users)] == [ATHLETE]
     assert "undone" in told("list")
+
+
+def test_a_file_that_is_no_recording_fails_in_one_line_and_makes_no_athlete(engine: Engine, tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"\xff\xd8\xff")
+    for _ in range(2):
+        result = call("import", photo, *AS_OWNER)
+        assert (result.exit_code, str(result.exception)) == (
+            1,
+            "photo.jpg is neither FIT nor TCX nor GPX: it is not read",
+        )
+        assert rows_of(engine, users) == rows_of(engine, tables.athletes) == []
+    told("import", EXPORT, *AS_OWNER)
+    assert call("import", photo, *AS_OWNER).exit_code == 1
+    states = [row["state"] for row in rows_of(engine, archive_tables.archive_imports)]
+    assert sorted(states) == ["done", "failed"]
+
+
+def test_a_folder_with_one_recording_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "a.fit").write_bytes((FIT / "plain_run.fit").read_bytes())
+    (tmp_path / "b.fit").write_bytes(b"no recording")
+    output = told("import", tmp_path, *AS_OWNER)
+    assert "recordings of which nothing can be read: 1" in output
+    assert "cannot be read: b.fit is neither FIT nor TCX nor GPX: it is not read" in output
 
 
 def test_an_unknown_import_is_one_line() -> None:

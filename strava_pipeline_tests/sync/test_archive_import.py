@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+import zipfile
+from concurrent.futures import Future
+from contextlib import nullcontext
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -19,8 +23,9 @@ from strava_pipeline.errors import (
     UnreadableFile,
 )
 from strava_pipeline.settings import Settings
-from strava_pipeline.sync.archive_import import import_archive
+from strava_pipeline.sync.archive_import import hand_in, import_archive
 from strava_pipeline.sync.archive_options import ArchiveOptions
+from strava_pipeline.sync.archive_reading import Answer, Asked, unread
 from strava_pipeline.sync.archive_report import Report
 from strava_pipeline.warehouse.archives.imports import LEASE, list_imports
 from strava_pipeline.warehouse.archives.undo import undo_import
@@ -73,6 +78,37 @@ def test_a_whole_export_becomes_a_history(engine: Engine, settings: Settings) ->
     assert len(rows_of(engine, tables.laps)) == 4
     assert (report.rows, report.recordings, report.matched, report.without_file, report.requests) == (1, 1, 1, 0, 0)
     assert rows_of(engine, api_calls) == []
+
+
+def test_a_recording_whose_reader_was_ended_is_read_by_the_same_import_again(
+    engine: Engine, settings: Settings
+) -> None:
+    report = hand_in(engine, settings, handing(EXPORT), lambda _: nullcontext(EndedReader()))
+    assert (report.recordings, report.unreadable, report.postponed) == (1, 1, 1)
+    assert rows_of(engine, archive_tables.archive_files) == []
+    again = hand(engine, settings, EXPORT)
+    assert (again.import_id, again.matched, again.unreadable, again.postponed) == (report.import_id, 1, 0, 0)
+    with pytest.raises(AlreadyImported):
+        hand(engine, settings, EXPORT)
+
+
+class EndedReader:
+    """A reader whose process is killed with each file."""
+
+    def read(self, asked: Asked) -> Future[Answer]:
+        found: Future[Answer] = Future()
+        found.set_result(unread(asked, "was not read", is_passing=True))
+        return found
+
+
+def test_a_name_that_no_index_holds_is_a_stray(engine: Engine, settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "export.zip"
+    shutil.copy(EXPORT, path)
+    long = "".join(hashlib.sha256(bytes([number])).hexdigest() for number in range(100))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(f"activities/{long}.fit", (FIT / "plain_run.fit").read_bytes())
+    report = hand(engine, settings, path)
+    assert (report.rows, report.recordings, report.strays) == (1, 1, 1)
 
 
 def test_the_athlete_of_an_archive_has_a_name_and_no_grant(engine: Engine, settings: Settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from strava_pipeline.sync.archive_reading import Answer, Asked, Known, Outline, 
 FIT = Path(__file__).parents[1] / "files" / "data" / "fit"
 RUN = (FIT / "plain_run.fit").read_bytes()
 ATHLETE = 7
+_MIB = 2**20
 TERMS = Terms(athlete_id=ATHLETE)
 
 
@@ -75,7 +77,9 @@ def test_damage_of_the_gzip_is_told_with_that_of_the_file() -> None:
     assert {Damage.CUT_GZIP, Damage.CUT} <= set(found.recording.damage)
 
 
-@pytest.mark.parametrize(("raw", "why"), [(b"", "empty"), (b"PK\x03\x04", "a zip"), (RUN[:14], "no records")])
+@pytest.mark.parametrize(
+    ("raw", "why"), [(b"", "empty"), (b"PK\x03\x04", "a zip"), (RUN[:14], "no records"), (b"<gpx/>", "no points")]
+)
 def test_a_file_that_cannot_be_read_says_why(raw: bytes, why: str) -> None:
     found = read_here(raw)
     assert isinstance(found, Unread)
@@ -106,7 +110,8 @@ def test_a_file_that_takes_too_long_is_left_out_and_the_next_is_read() -> None:
         reader._terms = TERMS
         assert isinstance(reader.read(asked("a.fit", RUN)).result(), Read)
     assert isinstance(slow, Unread)
-    assert slow.fault == "slow.gpx takes longer than 0.001 s to read: it is left out"
+    assert slow.is_passing
+    assert slow.fault == "slow.gpx took longer than 0.001 s to read: import the same again to try it once more"
 
 
 @pytest.mark.processes
@@ -117,16 +122,30 @@ def test_a_file_that_takes_too_much_memory_is_left_out_and_the_next_is_read() ->
         found = reader.read(asked("large.fit.gz", large)).result()
         assert isinstance(found, Unread)
         assert "64 MiB" in found.fault
+        assert not found.is_passing
         assert isinstance(reader.read(asked("a.fit", RUN)).result(), Read)
 
 
 @pytest.mark.processes
-def test_a_file_that_crashes_its_reader_is_left_out_and_the_next_is_read(process: ReaderProcess) -> None:
+def test_a_file_whose_reader_is_killed_can_be_tried_again_and_the_next_is_read(process: ReaderProcess) -> None:
     process.read(asked("a.fit", RUN)).result()
     psutil.Process(child()).kill()
     found = process.read(asked("crash.fit", RUN)).result()
-    assert found == Unread("crash.fit ends the process that reads it: it is left out", recording_id(RUN))
+    told = "crash.fit was not read, as its reader was ended: import the same again to try it once more"
+    assert found == Unread(told, recording_id(RUN), is_passing=True)
     assert isinstance(process.read(asked("a.fit", RUN)).result(), Read)
+
+
+@pytest.mark.processes
+def test_a_large_file_is_in_memory_once_while_it_is_sent(process: ReaderProcess) -> None:
+    process.read(asked("a.fit", RUN)).result()
+    large = asked("large.fit", bytes(32 * _MIB))
+    tracemalloc.start()
+    try:
+        assert isinstance(process.read(large).result(), Unread)
+        assert tracemalloc.get_traced_memory()[1] < 8 * _MIB
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.processes

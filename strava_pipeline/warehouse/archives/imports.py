@@ -53,6 +53,11 @@ class ArchiveImport:
     ended_at: datetime | None
     alive_at: datetime | None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is done, and no recording of it is to be tried again."""
+        return self.state is ArchiveState.DONE and not (self.report or {}).get("postponed")
+
 
 def begin_import(  # noqa: PLR0913  each is a column of the import's row
     connection: Connection,
@@ -69,9 +74,10 @@ def begin_import(  # noqa: PLR0913  each is a column of the import's row
 ) -> ArchiveImport:
     """Begin an archive import, or note that it waits; one of the same content that waits, failed or died is taken up.
 
-    ``taken_at`` (UTC) beyond the present is taken for now. ``AlreadyImported`` if the same content is done,
-    ``ArchiveImportRunning`` if it, or (unless ``waiting``) another one, is at work, ``NeedsReauthorization`` if the
-    athlete has disconnected, ``ConfigurationError`` for an option ``timezone`` that is none.
+    ``taken_at`` (UTC) beyond the present is taken for now. ``AlreadyImported`` if the same content is done, and no
+    recording of it is to be tried again, ``ArchiveImportRunning`` if it, or (unless ``waiting``) another one, is at
+    work, ``NeedsReauthorization`` if the athlete has disconnected, ``ConfigurationError`` for an option ``timezone``
+    that is none.
     """
     if options and options.get("timezone"):
         check_zone(connection, options["timezone"])
@@ -80,7 +86,7 @@ def begin_import(  # noqa: PLR0913  each is a column of the import's row
     acquire_for_athlete(connection, AthleteLock.IMPORTS, athlete_id)
     moment = now(connection)
     same = _same_content(connection, athlete_id, content_hash)
-    if same is not None and same.state is ArchiveState.DONE:
+    if same is not None and same.is_whole:
         raise AlreadyImported(
             f"{name} of athlete {athlete_id} was imported before, by archive import {same.id}: nothing was changed",
             same.id,

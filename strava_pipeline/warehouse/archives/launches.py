@@ -125,7 +125,7 @@ def note_content(connection: Connection, import_id: int, content_hash: str) -> N
         if each.id != import_id and each.content_hash == content_hash
     )
     for each in others:
-        if each.state is ArchiveState.DONE:
+        if each.is_whole:
             told = f"{found.name} was imported before, by archive import {each.id}: nothing was changed"
             raise AlreadyImported(told, each.id)
         if each.state is ArchiveState.RUNNING:
