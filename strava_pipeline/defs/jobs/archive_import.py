@@ -101,7 +101,7 @@ def _work(context: dg.OpExecutionContext, config: ArchiveImportConfig, warehouse
             raise
         finally:
             shown.end(config.athlete_id)
-        told = "%d rows, %d recordings: %d matched, %d unreadable; %d rows merged with what Strava tells"
+        told = "rows: %d, recordings: %d, of them matched: %d, unreadable: %d; rows merged with what Strava tells: %d"
         counts = (report.rows, report.recordings, report.matched, report.unreadable, report.merged)
         step_log(context).info(told, *counts)
         raise_failed(shown.failed, shown.months)
@@ -206,7 +206,7 @@ class _Shown:
 
     def _show(self, month: "MonthDone") -> None:
         span = month.span
-        line = "%s, month %d of %d: %d activities, %d recordings read"
+        line = "%s, month %d of %d: activities: %d, recordings read: %d"
         step_log(self._context).info(line, span.months, month.number, month.of, month.activities, month.recordings)
         if not ensure_partitions(self._context.instance, self._warehouse, span.athlete_id):
             return

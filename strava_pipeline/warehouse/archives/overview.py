@@ -17,12 +17,13 @@ from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline.warehouse.states import ArchiveState, CameBy, PayloadKind, StreamSource
 
 # Figures of a report that tell whether all is well, and the words for them.
-SHOWN_COUNTS: Final[Mapping[str, str]] = {
-    "rows": "activities",
-    "recordings": "recordings",
-    "merged": "known to Strava's API",
-    "unreadable": "unreadable",
-    "skipped": "skipped",
+# One of them, and several.
+SHOWN_COUNTS: Final[Mapping[str, tuple[str, str]]] = {
+    "rows": ("activity", "activities"),
+    "recordings": ("recording", "recordings"),
+    "merged": ("known to Strava's API", "known to Strava's API"),
+    "unreadable": ("unreadable", "unreadable"),
+    "skipped": ("skipped", "skipped"),
 }
 _c = archive_imports.c
 
@@ -82,5 +83,5 @@ def count_of(report: Mapping[str, Any], name: str) -> int:
 
 def told_counts(found: ArchiveImport) -> str:
     """Return what an archive import brought, in words; empty while it has not ended."""
-    counts = {words: count_of(found.report or {}, name) for name, words in SHOWN_COUNTS.items()}
-    return ", ".join(f"{count:,} {words}" for words, count in counts.items() if count)
+    counts = {name: count_of(found.report or {}, name) for name in SHOWN_COUNTS}
+    return ", ".join(f"{count:,} {SHOWN_COUNTS[name][count > 1]}" for name, count in counts.items() if count)
