@@ -69,7 +69,7 @@ class FileStore:
     postponed: dict[str, str] = field(default_factory=dict)
 
     def store(self, files: Iterable[Wanted]) -> Iterator[Stored]:
-        """Store files, and yield what became of each; those that cannot be opened or read now are noted, and left out."""
+        """Store files, and yield what became of each; those that cannot be opened, or read now, are only noted."""
         answers = read_all(self.reads, self._opened(files))
         for part in _parts(self._without_postponed(self._with_signs_of_life(answers))):
             yield from retry_transaction(self.engine, partial(self._store, part=part))

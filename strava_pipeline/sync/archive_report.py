@@ -25,11 +25,11 @@ class Report:
     Strava could not write ``failed_exports``, and ``stray_filenames`` name something that is none.
 
     ``recordings``: files that were handed in; ``matched``: taken for an activity of Strava's; ``own``: an activity of
-    its own; ``unreadable``: nothing is read of them, as ``faults`` says; ``postponed``: those of them that took too long,
-    or whose reader was ended, and which the same import tries again; ``damaged``: by kind, those of which the rest
-    was read; ``cropped``: the activity is a part of the file only; ``doubts``: files that are like an activity, and why
-    they were not taken for it. ``missing``: recordings that rows name and the archive lacks. ``strays``: names that
-    point out of the archive, which nobody opens. ``sport_words``: unknown words with their rows. ``requests``: to
+    its own; ``unreadable``: nothing is read of them, as ``faults`` says; ``postponed``: those of them that took too
+    long, or whose reader was ended, and which the same import tries again; ``damaged``: by kind, those of which the
+    rest was read; ``cropped``: the activity is a part of the file only; ``doubts``: files that are like an activity,
+    and why they were not taken for it. ``missing``: recordings that rows name and the archive lacks. ``strays``: names
+    that point out of the archive, which nobody opens. ``sport_words``: unknown words with their rows. ``requests``: to
     Strava, none.
     """
 
