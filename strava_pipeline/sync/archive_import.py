@@ -48,7 +48,7 @@ from strava_pipeline.warehouse.archives.rows import refuse_ids_of_others, store_
 from strava_pipeline.warehouse.archives.unknown_athletes import let_go_of_unknown
 from strava_pipeline.warehouse.athletes.told_profiles import TOLD, settle_profile
 from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
-from strava_pipeline.warehouse.states import ArchiveKind, CameBy
+from strava_pipeline.warehouse.states import ArchiveKind, ArchiveState, CameBy
 
 # Ids that are looked up at a time.
 _IDS: Final = 5_000
