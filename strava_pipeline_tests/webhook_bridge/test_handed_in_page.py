@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from sqlalchemy import Engine, text
 
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.archives.imports import end_import, fail_import
+from strava_pipeline.warehouse.archives.overview import told_counts
 from strava_pipeline_tests.placed import PlacedLoopback
 from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.webhook_bridge.browser import Browser, words_of
 from strava_pipeline_tests.webhook_bridge.test_archive_launches import OTHER, handed_in, stored
 from strava_pipeline_tests.webhook_bridge.test_status import add_athlete, audited, automation, import_cell
 from webhook_bridge.app import create_app
+
+if TYPE_CHECKING:
+    from strava_pipeline.warehouse.archives.imports import ArchiveImport
 
 REPORT = {"rows": 1204, "recordings": 1100, "merged": 3, "skipped": {"a": 1, "b": 2}, "unreadable": 0}
 
@@ -77,3 +83,8 @@ def test_files_of_a_watched_folder_do_not_push_archives_off_the_page(browser: Br
     words = words_of(browser.get("/"))
     assert "export_a.zip" in words
     assert "export_lot" not in words
+
+
+def test_one_of_a_kind_is_told_in_the_singular() -> None:
+    found = cast("ArchiveImport", SimpleNamespace(report={"rows": 1, "recordings": 1, "unreadable": 1}))
+    assert told_counts(found) == "1 activity, 1 recording, 1 unreadable"
