@@ -17,8 +17,8 @@ import dagster as dg
 
 from strava_pipeline.defs.our_runs import is_in_one_process
 from strava_pipeline.defs.pools import free_slots
-from strava_pipeline.defs.run_process import is_gone
 from strava_pipeline.names import PREFIX_TAG, Names
+from strava_pipeline.process_identity import is_gone
 
 AT_WORK = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 UNFINISHED = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from strava_pipeline.defs.jobs.lake import why_no_run
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.months import Span
 from strava_pipeline.settings import Settings
+from strava_pipeline.sync.archive_import import HandingIn, hand_in
 from strava_pipeline.warehouse.lake import MonthFile
 from strava_pipeline.warehouse.schema.import_tables import failed_months
+from strava_pipeline.warehouse.states import CameBy
 from strava_pipeline_tests.defs.conftest import CodeLocation
 from strava_pipeline_tests.defs.import_jobs import tick
 from strava_pipeline_tests.defs.own_definitions import (
@@ -38,6 +41,7 @@ from strava_pipeline_tests.defs.test_pools import enqueue
 from strava_pipeline_tests.defs.webhook_runs import work_off
 from strava_pipeline_tests.inbox import bring_up_to_date, connect_riders, store
 from strava_pipeline_tests.strava_stand_in import RIDER
+from strava_pipeline_tests.sync.handing_in import ATHLETE, EXPORT, here
 
 TABLES = Path(__file__).parents[2] / "docs" / "tables.md"
 NOTHING = "every file equals the tables, its turn comes later, or nobody has asked for a lake"
@@ -117,6 +121,31 @@ def test_a_ride_that_came_by_webhook_is_in_the_query_of_the_readme(
     assert [event.partition for event in result.get_asset_materialization_events()] == [f"{RIDER}|2025-07-01"]
     assert query_of_readme(settings) == [("2025-07", 101.5)]
     assert why_no_run(ridden.instance, engine, PLAN) == NOTHING
+
+
+def test_an_archive_that_was_imported_on_the_machine_comes_with_a_lake(
+    location: CodeLocation, settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is set there, and nobody has materialized a month."""
+    athlete_id = hand_in_archive(engine, settings)
+    monkeypatch.setenv("STRAVA_DATA_IN_HOME", "false")  # as in a container, whose files go with it
+    assert why_no_run(location.instance, engine, PLAN) == NOTHING
+    monkeypatch.setenv("STRAVA_DATA_IN_HOME", "true")
+    as_guest = replace(PLAN, is_own=False)
+    assert why_no_run(location.instance, engine, as_guest) == NOTHING
+    assert why_no_run(location.instance, engine, PLAN) is None
+    result = run(location)
+    assert result.success
+    assert location.materialized("activity_points_parquet")
+    assert (settings.home / "lake" / f"athlete_id={athlete_id}").is_dir()
+    assert why_no_run(location.instance, engine, PLAN) == NOTHING
+
+
+def hand_in_archive(engine: Engine, settings: Settings) -> int:
+    """Import an archive of one run as the command does; return whose it is."""
+    handing = HandingIn(given=EXPORT, athlete_id=ATHLETE, came_by=CameBy.COMMAND)
+    hand_in(engine, settings, handing, here)
+    return ATHLETE
 
 
 def test_who_asked_for_no_lake_gets_no_file(ridden: CodeLocation, settings: Settings) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from strava_pipeline.defs import dead_runs, run_process, signs_of_life
+from strava_pipeline import process_identity
+from strava_pipeline.defs import dead_runs, signs_of_life
 from strava_pipeline.defs.dead_runs import end_dead_runs
 from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.defs.resources import WarehouseResource
-from strava_pipeline.defs.run_process import is_gone, process_tag
+from strava_pipeline.defs.run_process import process_tag
 from strava_pipeline.names import Asset, Job, Names
+from strava_pipeline.process_identity import is_gone
 from strava_pipeline.settings import Settings
 from strava_pipeline_tests.defs.conftest import LOOKS, Clock
 from strava_pipeline_tests.defs.own_definitions import NAMES, PLAN, defs, step
@@ -307,5 +309,5 @@ def test_a_process_of_another_machine_container_or_start_of_the_machine_cannot_b
     assert not is_gone(f"{here}x {os.getpid()} 1")
     assert not any(map(is_gone, ("", here, f"{here} ", f"{here} x 1", f"{here} -1 1")))
     # Linux can hide processes of other logins.
-    monkeypatch.setattr(run_process, "_PROC", Path("/nonexistent"))
+    monkeypatch.setattr(process_identity, "_PROC", Path("/nonexistent"))
     assert not is_gone(f"{here} {os.getpid()} 1")

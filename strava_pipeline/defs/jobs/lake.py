@@ -6,7 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 import dagster as dg
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from strava_pipeline.defs.assets.lake import file_metadata, write_lake_month
 from strava_pipeline.defs.attempts import attempts_of
@@ -20,9 +20,11 @@ from strava_pipeline.defs.schedules import schedule_of_due_work
 from strava_pipeline.defs.steps import translate_faults
 from strava_pipeline.months import Span
 from strava_pipeline.names import NO_RETRIES, STEP_ASSETS, Job, Names
+from strava_pipeline.settings import Settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.months_at_work import FailedMonth, each_month, raise_failed
 from strava_pipeline.warehouse.activities.lake_months import outdated_months
+from strava_pipeline.warehouse.archives.imports import has_archive_by_command
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.metric_totals import PeriodicJob, note_success
 from strava_pipeline.warehouse.states import ImportStep
@@ -72,7 +74,7 @@ def _write(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None
     months = 0
     with translate_faults(attempts_of(context)):
         with autocommit(warehouse.engine) as connection:
-            outdated = outdated_months(connection, is_set=settings.lake_url is not None)
+            outdated = outdated_months(connection, is_set=_is_set(connection, settings, is_own=warehouse.is_own))
         in_time = takewhile(goes_on, outdated)
         for result in each_month(warehouse.engine, ImportStep.LAKE, in_time, write):
             months += 1
@@ -86,6 +88,16 @@ def _write(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None
         raise_failed(failed, months)
         note_success(warehouse.engine, PeriodicJob.LAKE)
     step_log(context).info("%d of %d outdated months are equal to the tables again", months, len(outdated))
+
+
+def _is_set(connection: Connection, settings: Settings, *, is_own: bool) -> bool:
+    """Whether a lake was asked for: by its address, or in our own deployment by an archive that a command imported.
+
+    Whoever imports one on the machine has it for themselves, and without an app nothing is set there.
+    """
+    if settings.lake_url is not None:
+        return True
+    return is_own and settings.keeps_data_in_home and has_archive_by_command(connection)
 
 
 def _is_webhook_waiting(instance: dg.DagsterInstance, names: Names) -> bool:
@@ -107,8 +119,9 @@ def lake_every_five_minutes(plan: Plan) -> dg.ScheduleDefinition:
 
 def why_no_run(instance: dg.DagsterInstance, engine: Engine, plan: Plan) -> str | None:
     """The reason why no run is needed now; ``None`` if one is."""
-    is_set = plan.load_settings().lake_url is not None
+    settings = plan.load_settings()
     with autocommit(engine) as connection:
+        is_set = _is_set(connection, settings, is_own=plan.is_own)
         if not outdated_months(connection, is_set=is_set, limit=1):
             return "every file equals the tables, its turn comes later, or nobody has asked for a lake"
     return "the last run has not ended" if is_one_to_come(instance, plan.names, Job.UPDATE_LAKE) else None

@@ -1,7 +1,8 @@
 """Archive imports: what was handed in for whom, and how far the work on it is.
 
 Of an athlete's archive imports one is at work; the others wait. Whoever works on one gives signs of life; without any
-for ``LEASE`` its process has died, and the next one takes it up.
+for ``LEASE`` its process has died, and the next one takes it up. On the same machine it does so at once: while an
+import is at work, its options name the process.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Text, cast, insert, literal, select, update
+from sqlalchemy.dialects.postgresql import JSON, JSONB
 
 from strava_pipeline.errors import AlreadyImported, ArchiveImportRunning, UnknownArchiveImport
+from strava_pipeline.process_identity import is_gone, this_process
 from strava_pipeline.warehouse.archives.local_times import check_zone
 from strava_pipeline.warehouse.athletes.told_profiles import FILLED
 from strava_pipeline.warehouse.engine import now
@@ -25,6 +28,7 @@ from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.states import ArchiveKind, ArchiveState, CameBy
 
 LEASE = timedelta(minutes=3)
+PROCESS: Final = "process"
 _c = archive_imports.c
 
 
@@ -33,7 +37,8 @@ class ArchiveImport:
     """One archive, or one lot of files, that was handed in. Times are UTC; ``None``: not yet, or not told.
 
     ``taken_at``: until when it tells. ``place``: from where a run reads it. ``options``: what it was asked to take for
-    granted, such as ``timezone``. ``report``: what was read, merged, skipped and damaged.
+    granted, such as ``timezone``. ``report``: what was read, merged, skipped and damaged. ``process``: the one at work
+    on it, as :func:`.this_process` names it.
     """
 
     id: int
@@ -52,6 +57,7 @@ class ArchiveImport:
     begun_at: datetime
     ended_at: datetime | None
     alive_at: datetime | None
+    process: str | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -100,7 +106,7 @@ def begin_import(  # noqa: PLR0913  each is a column of the import's row
         "taken_at": min(taken_at, moment),
         "came_by": came_by,
         "place": place,
-        "options": dict(options or {}),
+        "options": dict(options or {}) | ({} if waiting else {PROCESS: this_process()}),
         "state": ArchiveState.WAITING if waiting else ArchiveState.RUNNING,
         "alive_at": None if waiting else moment,
         "ended_at": None,
@@ -136,7 +142,8 @@ def take_up(connection: Connection, import_id: int, *, note: str) -> ArchiveImpo
     _end_dead(connection, athlete_id, found, moment)
     # Without a place no run is launched for it, should this process die.
     values = {"state": ArchiveState.RUNNING, "failure": note, "alive_at": moment, "ended_at": None, "place": None}
-    connection.execute(update(archive_imports).where(_c.id == import_id).values(**values))
+    options = dict(found.options) | {PROCESS: this_process()}
+    connection.execute(update(archive_imports).where(_c.id == import_id).values(**values, options=options))
     return found
 
 
@@ -185,8 +192,21 @@ def has_handed_in(connection: Connection, athlete_id: int) -> bool:
     return connection.execute(select(_c.id).where(_c.athlete_id == athlete_id).limit(1)).first() is not None
 
 
+def options_at_rest() -> ColumnElement[Any]:
+    """The options of an import that nobody is at work on: they name no process."""
+    return cast(cast(_c.options, JSONB).op("-")(cast(literal(PROCESS), Text)), JSON)
+
+
+def has_archive_by_command(connection: Connection) -> bool:
+    """Whether somebody at the machine, or a run by a path, has imported an archive of Strava's, and it stands."""
+    query = select(_c.id).where(
+        _c.kind == ArchiveKind.ARCHIVE, _c.came_by == CameBy.COMMAND, _c.state == ArchiveState.DONE
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def _end(connection: Connection, import_id: int, **values: Any) -> None:
-    changes = values | {"ended_at": database_time(), "alive_at": None}
+    changes = values | {"ended_at": database_time(), "alive_at": None, "options": options_at_rest()}
     connection.execute(update(archive_imports).where(_c.id == import_id).values(**changes))
 
 
@@ -210,7 +230,7 @@ def _end_dead(connection: Connection, athlete_id: int, same: ArchiveImport | Non
 
 
 def _is_at_work(found: ArchiveImport, moment: datetime) -> bool:
-    if found.state is not ArchiveState.RUNNING:
+    if found.state is not ArchiveState.RUNNING or (found.process is not None and is_gone(found.process)):
         return False
     # A sign of life from ahead was given before the database's clock was set back.
     return found.alive_at is not None and moment - LEASE < found.alive_at <= moment + LEASE
@@ -226,9 +246,11 @@ def _running(found: ArchiveImport) -> ArchiveImportRunning:
 
 def _found(row: Row[Any]) -> ArchiveImport:
     values = row._asdict()
+    options = dict(row.options)
+    process = options.pop(PROCESS, None)
     enums = {
         "kind": ArchiveKind(row.kind),
         "came_by": CameBy(row.came_by),
         "state": ArchiveState(row.state),
     }
-    return ArchiveImport(**(values | enums))
+    return ArchiveImport(**(values | enums | {"options": options, "process": process}))

@@ -14,7 +14,7 @@ from strava_pipeline.warehouse.activities.tombstones import lock_activities
 from strava_pipeline.warehouse.archives.files import delete_bytes_of_nobody
 from strava_pipeline.warehouse.archives.freed_files import decide_freed_files
 from strava_pipeline.warehouse.archives.gear import settle_gear
-from strava_pipeline.warehouse.archives.imports import ArchiveImport, beat, load_import, take_up
+from strava_pipeline.warehouse.archives.imports import ArchiveImport, beat, load_import, options_at_rest, take_up
 from strava_pipeline.warehouse.archives.merging import merge, settle
 from strava_pipeline.warehouse.athletes.told_profiles import lock_profile, settle_profile
 from strava_pipeline.warehouse.engine import retry_transaction
@@ -83,7 +83,7 @@ def _undo_batch(connection: Connection, undone: ArchiveImport, size: int) -> tup
 
 def _end(connection: Connection, undone: ArchiveImport) -> None:
     nothing = dict.fromkeys(("failure", "alive_at", "place"))
-    ended = {"state": ArchiveState.UNDONE, "ended_at": database_time()} | nothing
+    ended = {"state": ArchiveState.UNDONE, "ended_at": database_time(), "options": options_at_rest()} | nothing
     if load_import(connection, undone.id).state is ArchiveState.UNDONE:
         return  # a try before did it, whose answer was lost
     lock_profile(connection, undone.athlete_id)

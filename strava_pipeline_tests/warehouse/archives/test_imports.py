@@ -16,6 +16,7 @@ from strava_pipeline.errors import (
     UnknownArchiveImport,
 )
 from strava_pipeline.files.archive.side_tables import Preferences, Profile
+from strava_pipeline.process_identity import this_process
 from strava_pipeline.warehouse.archives.athletes import ensure_athlete, told_of_athlete
 from strava_pipeline.warehouse.archives.imports import (
     LEASE,
@@ -136,6 +137,43 @@ def test_an_import_that_is_undone_after_a_long_silence_finds_out(
     assert begin("a").id == first.id
     with engine.begin() as connection, pytest.raises(ArchiveImportRunning, match="is taken up by another process"):
         beat(connection, first.id, note=UNDOING)
+
+
+def test_an_import_whose_process_is_gone_is_taken_up_at_once(
+    engine: Engine, begin: Callable[..., ArchiveImport]
+) -> None:
+    """Only if that is certain: a process of another host cannot be seen, and has its lease."""
+    first = begin("a", options={"timezone": "Europe/Berlin"})
+    assert first.process == this_process()
+    with pytest.raises(ArchiveImportRunning):
+        begin("a")
+    here, number, start = this_process().split(" ")
+    note_process(engine, f"another/{here} {number} 1")
+    for content in "ab":
+        with pytest.raises(ArchiveImportRunning):
+            begin(content)
+    note_process(engine, f"{here} {number} {start}0")  # the number was given to another process since
+    again = begin("a", options={"timezone": "Europe/Berlin"})
+    assert (again.id, again.process, again.options) == (first.id, this_process(), first.options)
+    note_process(engine, f"{here} {number} 1")
+    second = begin("b")
+    with engine.begin() as connection:
+        dead = load_import(connection, first.id)
+        end_import(connection, second.id, {})
+        done = load_import(connection, second.id)
+    assert (dead.state, dead.process, dead.options) == (ArchiveState.FAILED, None, first.options)
+    assert (done.state, done.process) == (ArchiveState.DONE, None)
+
+
+def note_process(engine: Engine, process: str) -> None:
+    """Let imports that are at work be those of another process."""
+    with engine.begin() as connection:
+        running = archive_imports.c.state == ArchiveState.RUNNING
+        (import_id, options) = connection.execute(
+            select(archive_imports.c.id, archive_imports.c.options).where(running)
+        ).one()
+        changing = update(archive_imports).where(archive_imports.c.id == import_id)
+        connection.execute(changing.values(options=options | {"process": process}))
 
 
 def test_a_sign_of_life_from_ahead_is_none(engine: Engine, begin: Callable[..., ArchiveImport]) -> None:
