@@ -143,7 +143,8 @@ def _begin(door: Door) -> Response:
 
 def _finish(door: Door) -> Response:
     add_log_ids(athlete_id=door.athlete_id)
-    return jsonify(told=uploading.finish(door, _number("upload")))
+    is_trusted = request.form.get("trust") == "yes"
+    return jsonify(told=uploading.finish(door, _number("upload"), is_trusted=is_trusted))
 
 
 def _cancel(door: Door) -> Response:

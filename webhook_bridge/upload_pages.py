@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -33,6 +34,10 @@ from webhook_bridge.upload_doors import door_of_link
 IMPORTS_SHOWN = 10
 # The policy of a page with the script of ours.
 SCRIPT_POLICY = "; script-src 'self'; connect-src 'self'"
+
+OPERATOR_KNOWS = "The operator's page says why."
+# A path from the root or somebody's home, or an address; members of an archive have neither.
+_PLACE = re.compile(r"(?<![\w.])~?/\w|\w://")
 
 upload_pages = Blueprint("upload_pages", __name__, template_folder="templates")
 install_pages(upload_pages)
@@ -106,7 +111,7 @@ def by_link(link: str) -> Answer:
     require_token()
     door = door_of_link(link)
     with current_bridge().engine.begin() as connection:
-        handed = _handed(connection, door.athlete_id)
+        handed = _without_paths(_handed(connection, door.athlete_id))
     answer = _page(
         "upload.html",
         handed,
@@ -143,6 +148,17 @@ def _handed(connection: Connection, athlete_id: int) -> Handed:
     theirs = uploads_of(connection, athlete_id)
     on_its_way = next((upload for upload in theirs if upload.state is UploadState.OPEN), None)
     return Handed(on_its_way, list_imports(connection, athlete_id)[:IMPORTS_SHOWN])
+
+
+def _without_paths(handed: Handed) -> Handed:
+    """What an athlete is told: a reason that names a folder or an address of ours is the operator's to read."""
+    return replace(
+        handed,
+        imports=[
+            replace(each, failure=OPERATOR_KNOWS) if each.failure and _PLACE.search(each.failure) else each
+            for each in handed.imports
+        ],
+    )
 
 
 def _take_new_link(athlete_id: int) -> str | None:

@@ -16,8 +16,9 @@ from strava_pipeline.errors import DatabaseTooSlow, DatabaseUnavailable, StravaP
 from strava_pipeline.log_context import log_ids
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
-from strava_pipeline.sync.files_folder import erase_folder
+from strava_pipeline.sync.files_folder import erase_files_at_top, erase_folder
 from strava_pipeline.warehouse.archives.freed_files import decide_freed_files
+from strava_pipeline.warehouse.athletes.folder_owners import folder_owners
 from strava_pipeline.warehouse.athletes.row_deletion import delete_rows, end_erasure
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.erasure_list import Extent, note_departure
@@ -43,7 +44,9 @@ def finish_erasure(
     note_departure(settings, athlete_id, mark.begun_at, Extent.ERASED)
     done = delete_rows(engine, mark, go_on)
     if done.is_whole:
-        end_erasure(engine, mark, partial(_clear_files, settings, athlete_id))
+        with autocommit(engine) as connection:
+            is_last = folder_owners(connection, ()).is_nobodys
+        end_erasure(engine, mark, partial(_clear_files, settings, athlete_id, is_last=is_last))
         decide_freed_files(engine)
     return done.deleted
 
@@ -84,10 +87,12 @@ def _try_to_finish(settings: Settings, engine: Engine, athlete_id: int, go_on: C
             log.warning("the data of athlete %d are not all deleted yet, which is tried again: %s", athlete_id, told)
 
 
-def _clear_files(settings: Settings, athlete_id: int) -> None:
+def _clear_files(settings: Settings, athlete_id: int, *, is_last: bool) -> None:
     from strava_pipeline.warehouse.lake_files import erase_athlete_points  # noqa: PLC0415  slow to load, rarely needed
     from strava_pipeline.warehouse.upload_files import open_upload_files  # noqa: PLC0415  as slow to load
 
     erase_athlete_points(settings.lake_location(), athlete_id)
     open_upload_files(settings.upload_location()).erase(athlete_id)
     erase_folder(settings, athlete_id)
+    if is_last:
+        erase_files_at_top(settings)

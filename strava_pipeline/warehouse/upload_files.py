@@ -108,6 +108,11 @@ def tidy_uploads(engine: Engine, url: str) -> int:
     return len(strays)
 
 
+def holds_something_else(root: Path) -> bool:
+    """Whether a folder is somebody else's: uploads are not written there, since they are deleted."""
+    return not (root / MARK).exists() and any(path.name not in _OF_DISKS for path in root.iterdir())
+
+
 def lies_here(place: str) -> bool:
     """Whether an upload is a file of this machine, which :func:`fetched` need not copy."""
     return isinstance(open_folder(place, SETTING)[0], LocalFileSystem)
@@ -203,7 +208,7 @@ class FolderFiles:
 
     def _make(self, folder: Path) -> None:
         private_files.make_folder(self.root)
-        if not (self.root / MARK).exists() and any(path.name not in _OF_DISKS for path in self.root.iterdir()):
+        if holds_something_else(self.root):
             raise WarehouseError(
                 f"{SETTING}: {self.root} holds something else already: name an empty folder, since uploads are deleted"
             )

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import gpxpy
 import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import Engine, Executable, insert, update
@@ -60,6 +61,15 @@ def test_an_archive_becomes_an_analysed_history(engine: Engine) -> None:
     )
     assert [row["activity_id"] for row in rows_of(engine, analysis_tables.route_analyses)] == [RUN]
     assert len(rows_of(engine, analysis_tables.training_load)) > 1_000
+
+
+def test_an_activity_of_the_archive_is_exported_as_gpx_without_keys_or_a_request() -> None:
+    told("import", EXPORT, *AS_OWNER, "--no-analysis")
+    result = CliRunner().invoke(cli, ["export-gpx", str(RUN)])
+    assert result.exit_code == 0, result.output
+    (track,) = gpxpy.parse(result.stdout).tracks
+    assert len(track.segments[0].points) > 1
+    assert track.name
 
 
 def test_the_analysis_can_be_left_to_dagster(engine: Engine) -> None:

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
 from strava_pipeline.errors import ConfigurationError, DatabaseTooSlow, DatabaseUnavailable
 from strava_pipeline.keyring import Keyring
@@ -16,6 +16,8 @@ from strava_pipeline.sync.erasing import finish_erasure, finish_erasures, finish
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.athletes.erasure import begin_erasure
 from strava_pipeline.warehouse.erasures import ErasureMark, athletes_being_erased
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline_tests.erasing import OTHER, data_of, two_whole_athletes
 from strava_pipeline_tests.strava_stand_in import RIDER
 
@@ -62,6 +64,23 @@ def test_files_that_were_dropped_go_with_the_athlete(settings: Settings, engine:
     with pytest.raises(ConfigurationError):
         finish_erasure(away, engine, OTHER)
     assert waiting(engine) == [OTHER]
+
+
+def test_files_at_the_top_go_with_the_last_athlete(settings: Settings, engine: Engine, tmp_path: Path) -> None:
+    """They were the single athlete's: whoever connects next must not get them."""
+    root = tmp_path / "drop"
+    root.mkdir()
+    for name in ("ride.fit", ".stfolder", "ride.gpx.part"):
+        (root / name).write_bytes(b"content")
+    watching = settings.model_copy(update={"files_folder": root})
+    with engine.begin() as connection:
+        connection.execute(update(users).where(users.c.athlete_id == OTHER).values(state=GrantState.ARCHIVE_ONLY))
+    finish_erasure(watching, engine, RIDER)
+    assert (root / "ride.fit").exists()
+    with engine.begin() as connection:
+        connection.execute(update(users).where(users.c.athlete_id == OTHER).values(state=GrantState.REVOKED))
+    finish_erasure(watching, engine, OTHER)
+    assert sorted(path.name for path in root.iterdir()) == [".stfolder", "ride.gpx.part"]
 
 
 def test_without_time_it_stops_and_goes_on_later(settings: Settings, engine: Engine) -> None:

@@ -22,6 +22,7 @@ from strava_pipeline.warehouse.uploads.rows import (
     KEPT,
     MOST_AT_ONCE,
     QUIET,
+    RESERVED,
     AnotherUpload,
     FileToUpload,
     TooManyUploads,
@@ -68,6 +69,18 @@ def test_the_same_file_goes_on_where_it_stands(engine: Engine) -> None:
     assert (again.id, again.received_bytes, again.left_bytes) == (first.id, 400, 600)
     with engine.connect() as connection:
         assert bytes_to_come(connection) == 600
+
+
+def test_no_room_is_kept_for_an_upload_that_stands_still_or_was_canceled(engine: Engine) -> None:
+    dead, canceled = begun(engine), begun(engine, BOB, OTHER)
+    quiet_for(engine, dead.id, RESERVED)
+    with engine.begin() as connection:
+        assert bytes_to_come(connection) == canceled.left_bytes
+        delete_upload(connection, canceled.id)
+        assert bytes_to_come(connection) == 0
+    begun(engine)  # it goes on after all
+    with engine.begin() as connection:
+        assert bytes_to_come(connection) == dead.left_bytes
 
 
 def test_another_file_of_the_athlete_waits_until_the_first_is_whole_or_gone(engine: Engine) -> None:

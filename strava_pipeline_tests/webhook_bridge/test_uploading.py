@@ -16,7 +16,7 @@ from strava_pipeline.keyring import KeyPurpose
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.sync.erasing import finish_erasure
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.archives.imports import end_import, list_imports
+from strava_pipeline.warehouse.archives.imports import end_import, fail_import, list_imports
 from strava_pipeline.warehouse.athletes.erasure import begin_erasure
 from strava_pipeline.warehouse.schema.access_tables import operator_audit
 from strava_pipeline.warehouse.schema.columns import database_time
@@ -330,6 +330,66 @@ def test_what_cannot_be_imported_is_deleted_and_said_at_once(
     assert status == 400
     assert why in told["error"]
     assert (rows_of(engine), stored_files(settings)) == ([], [])
+
+
+def test_the_operator_alone_may_say_whose_an_archive_without_a_profile_is(
+    operator: Browser, app: Flask, engine: Engine, settings: Settings
+) -> None:
+    content = archive(None)
+    link = link_for(operator)
+    athlete = Browser(app)
+    assert 'name="trust"' in operator.get(PAGE).text
+    assert "trust" not in athlete.get(link).text
+    for browser, page, trust in ((athlete, link, {"trust": "yes"}), (operator, PAGE, {})):
+        refused = uploader(browser, page, content)
+        refused.begin()
+        refused.put_rest()
+        status, told = refused.finish(**trust)
+        assert status == 400
+        assert "no profile.csv that tells whose it is" in told["error"]
+        assert (rows_of(engine), stored_files(settings)) == ([], [])
+    upload = uploader(operator, content=content)
+    upload.begin()
+    upload.put_rest()
+    assert upload.finish(trust="yes")[0] == 200
+    with engine.connect() as connection:
+        (waiting,) = list_imports(connection, ADA)
+    assert waiting.options["trust_athlete"] is True
+    assert ("operator", "upload", f"archive import {waiting.id}, trusted") in audited(engine)
+
+
+def test_trust_does_not_help_the_archive_of_another(operator: Browser, engine: Engine) -> None:
+    upload = uploader(operator, content=archive(BOB))
+    upload.begin()
+    upload.put_rest()
+    status, told = upload.finish(trust="yes")
+    assert status == 400
+    assert "is the archive of athlete 12" in told["error"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "is_told"),
+    [
+        ("the uploads at /srv/my data/uploads cannot be stored or read: no space left", False),
+        ("the upload at s3://bucket/uploads/11/1 is gone", False),
+        ("an upload has no room at '/tmp': free some", False),
+        ("activities/1.fit.gz and/or the rest: cut off, download it again", True),
+    ],
+)
+def test_an_athlete_is_told_why_an_import_failed_without_our_paths(
+    operator: Browser, app: Flask, engine: Engine, failure: str, is_told: bool
+) -> None:
+    upload = uploader(operator)
+    upload.begin()
+    upload.put_rest()
+    upload.finish()
+    with engine.begin() as connection:
+        (waiting,) = list_imports(connection, ADA)
+        fail_import(connection, waiting.id, failure)
+    shown = words_of(Browser(app).get(link_for(operator)))
+    assert (failure in shown) is is_told
+    assert ("The operator's page says why." in shown) is not is_told
+    assert failure in words_of(operator.get(PAGE))
 
 
 def test_what_was_imported_before_is_not_kept_again(operator: Browser, engine: Engine, settings: Settings) -> None:

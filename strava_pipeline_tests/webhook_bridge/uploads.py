@@ -19,13 +19,14 @@ MIB = 2**20
 Send = Callable[[str, str, Mapping[str, str], bytes | dict[str, str]], tuple[int, dict[str, Any]]]
 
 
-def archive(athlete_id: int, filler_bytes: int = 0, seed: int = 1) -> bytes:
-    """An archive of one athlete, with a photo of so many bytes that cannot be compressed."""
+def archive(athlete_id: int | None, filler_bytes: int = 0, seed: int = 1) -> bytes:
+    """An archive of one athlete, with a photo of so many bytes that cannot be compressed; ``None``: it names nobody."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as made:
         row = cells(LAYOUTS["103"], id=str(seed), filename="")
         made.writestr("activities.csv", table_bytes([row], LAYOUTS["103"]))
-        made.writestr("profile.csv", f"Athlete ID,Email Address\n{athlete_id},a@example.org\n")
+        if athlete_id is not None:
+            made.writestr("profile.csv", f"Athlete ID,Email Address\n{athlete_id},a@example.org\n")
         if filler_bytes:
             made.writestr("media/a.jpg", noise(filler_bytes, seed))
     return packed.getvalue()
@@ -92,9 +93,9 @@ class Uploader:
         while self.standing["ticket"] is not None:
             assert self.put_in_time() == HTTPStatus.OK
 
-    def finish(self) -> tuple[int, dict[str, Any]]:
+    def finish(self, **fields: object) -> tuple[int, dict[str, Any]]:
         assert self.standing is not None
-        return self.ask("finish", upload=self.standing["upload"])
+        return self.ask("finish", upload=self.standing["upload"], **fields)
 
     def cancel(self) -> tuple[int, dict[str, Any]]:
         assert self.standing is not None

@@ -12,6 +12,7 @@
   const PASSING = new Set([0, 403, 408, 409, 422, 429, 502, 503, 504]);
 
   const input = form.querySelector("input[type=file]");
+  const trust = form.elements.trust;  // on the operator's page only
   const start = form.querySelector("button[type=submit]");
   const cancel = form.querySelector("[data-cancel]");
   const meter = form.querySelector("[data-progress]");
@@ -123,7 +124,8 @@
         show(standing.offset, file, since);
         if (!standing.ticket) {
           say("All of it is here, and is looked at.");
-          return await ask("finish", {upload: standing.upload}, signal);
+          const trusted = trust && trust.checked ? {trust: trust.value} : {};
+          return await ask("finish", {upload: standing.upload, ...trusted}, signal);
         }
         standing = await sendPart(file, standing, signal);
         stumbles = 0;

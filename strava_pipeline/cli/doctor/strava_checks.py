@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -15,9 +16,24 @@ from strava_pipeline.strava.http import Answer, new_session, send
 from strava_pipeline.strava.new_host import MOVES_ON, SPELLINGS, probe_api, uses_old_host
 
 OAUTH = "OAuth"
+NOT_ASKED = "not asked: no app is set up"
+Look = Callable[[Settings], Iterator[Finding]]
 REACH = "look for a proxy, a firewall or DNS between this machine and Strava; https://status.strava.com tells outages"
 # ``Date`` has whole seconds.
 _DATE = timedelta(seconds=1)
+
+
+def with_app(look: Look) -> Look:
+    """Return a check that asks Strava nothing where no app is set up: archives and files need none of it."""
+
+    @wraps(look)
+    def looked(settings: Settings) -> Iterator[Finding]:
+        if settings.client_id is None and settings.client_secret is None:
+            yield ok(NOT_ASKED)
+        else:
+            yield from look(settings)
+
+    return looked
 
 
 def check_way_out(settings: Settings) -> Iterator[Finding]:
@@ -33,6 +49,7 @@ def check_way_out(settings: Settings) -> Iterator[Finding]:
             yield fail(f"{host} cannot be asked: {UNUSABLE}", "set HTTPS_PROXY, or name the host in NO_PROXY")
 
 
+@with_app
 def check_oauth(settings: Settings) -> Iterator[Finding]:
     """Check that Strava's consent page answers; it counts against no limit."""
     answer = _consent_page(settings)
@@ -40,6 +57,7 @@ def check_oauth(settings: Settings) -> Iterator[Finding]:
     yield fail(told, REACH) if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR else ok(told)
 
 
+@with_app
 def check_clock(settings: Settings) -> Iterator[Finding]:
     """Compare this machine's clock with Strava's, by the ``Date`` of the consent page."""
     sent = datetime.now(UTC)
@@ -60,6 +78,7 @@ def _consent_page(settings: Settings) -> Answer:
     )
 
 
+@with_app
 def check_api(settings: Settings) -> Iterator[Finding]:
     """Check that the API answers, without a token, so that Strava counts it against nobody's limits."""
     probe = probe_api(settings.api_url, settings.ca_bundle, EXCHANGE_SECONDS)
@@ -67,11 +86,13 @@ def check_api(settings: Settings) -> Iterator[Finding]:
     yield ok(told) if probe.is_api else fail(told, f"check STRAVA_API_URL; {REACH}")
 
 
+@with_app
 def check_new_host(settings: Settings) -> Iterator[Finding]:
     """Say whether the API's new host, in its first spelling, answers already."""
     yield _judged_host(SPELLINGS[0], settings)
 
 
+@with_app
 def check_other_spelling(settings: Settings) -> Iterator[Finding]:
     """Say the same of the spelling with www."""
     yield _judged_host(SPELLINGS[1], settings)

@@ -260,6 +260,12 @@ def owner_of(connection: Connection, activity_id: int) -> int | None:
     ).scalar_one_or_none()
 
 
+def is_handed_in_alone(connection: Connection, activity_id: int) -> bool:
+    """Whether an activity is stored, and only an archive or a file tells of it: Strava's API does not."""
+    told_by_api = connection.execute(select(activities.c.told_by_api).where(activities.c.id == activity_id)).scalar()
+    return told_by_api is False
+
+
 def activity_start(connection: Connection, athlete_id: int, activity_id: int) -> datetime | None:
     """The start (UTC) of a stored activity of this athlete; ``None`` without one."""
     return connection.execute(

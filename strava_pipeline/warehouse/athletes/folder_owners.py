@@ -16,10 +16,14 @@ _c = users.c
 
 @dataclass(frozen=True)
 class FolderOwners:
-    """``single``: the one athlete whose data are kept, if there is exactly one. ``gone``: athletes who have left."""
+    """``single``: the one athlete whose data are kept, if there is exactly one. ``gone``: athletes who have left.
+
+    ``is_nobodys``: there is no athlete at all.
+    """
 
     single: int | None = None
     gone: frozenset[int] = frozenset()
+    is_nobodys: bool = False
 
 
 def folder_owners(connection: Connection, athlete_ids: Collection[int]) -> FolderOwners:
@@ -27,4 +31,5 @@ def folder_owners(connection: Connection, athlete_ids: Collection[int]) -> Folde
     is_gone = _c.state == GrantState.REVOKED
     left = select(_c.athlete_id).where(any_of(_c.athlete_id, list(athlete_ids)), is_gone)
     staying = connection.execute(select(_c.athlete_id).where(~is_gone).limit(2)).scalars().all()
-    return FolderOwners(staying[0] if len(staying) == 1 else None, frozenset(connection.execute(left).scalars()))
+    single = staying[0] if len(staying) == 1 else None
+    return FolderOwners(single, frozenset(connection.execute(left).scalars()), not staying)

@@ -25,6 +25,8 @@ from strava_pipeline.warehouse.states import ArchiveState, UploadState
 MOST_AT_ONCE = 4
 # An upload without a part for so long holds nobody else up.
 QUIET = timedelta(minutes=5)
+# One without a part for so long has no room kept for it. If it goes on after all, room is looked for anew.
+RESERVED = timedelta(hours=1)
 # An upload is deleted so long after its last part, whatever became of it.
 KEPT = timedelta(days=7)
 _c = uploads.c
@@ -121,8 +123,9 @@ def uploads_of(connection: Connection, athlete_id: int) -> list[Upload]:
 
 
 def bytes_to_come(connection: Connection) -> int:
-    """Return how many bytes of open uploads are still on their way."""
-    left = select(func.sum(_c.size_bytes - _c.received_bytes)).where(_c.state == UploadState.OPEN)
+    """Return how many bytes of open uploads are still on their way; those that stand still do not count."""
+    is_coming = and_(_c.state == UploadState.OPEN, _c.alive_at > database_time() - RESERVED)
+    left = select(func.sum(_c.size_bytes - _c.received_bytes)).where(is_coming)
     return int(connection.execute(left).scalar() or 0)
 
 
@@ -158,6 +161,12 @@ def delete_ended(connection: Connection) -> int:
     has_ended = and_(_c.state == UploadState.HANDED_IN, _c.import_id.not_in(reading))
     is_old = _c.alive_at < database_time() - KEPT
     return connection.execute(delete(uploads).where(or_(has_ended, is_old))).rowcount
+
+
+def old_uploads(connection: Connection) -> int:
+    """Return how many uploads have stayed for more than a day longer than they are kept."""
+    is_old = _c.alive_at < database_time() - KEPT - timedelta(days=1)
+    return int(connection.execute(select(func.count()).where(is_old)).scalar_one())
 
 
 def upload_ids(connection: Connection) -> frozenset[int]:

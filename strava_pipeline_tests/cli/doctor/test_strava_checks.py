@@ -39,6 +39,15 @@ def dated(off: timedelta | None) -> Callable[[Asked], Raw]:
     return answer
 
 
+@pytest.mark.parametrize("name", ["OAuth", "clock", "API", "new API host", "new API host, www"])
+def test_without_an_app_strava_is_not_asked(strava: Loopback, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Archives and files need no network."""
+    for variable in ("STRAVA_CLIENT_ID", "STRAVA_CLIENT_SECRET"):
+        monkeypatch.delenv(variable, raising=False)
+    assert told_by(name) == (Verdict.OK, "not asked: no app is set up")
+    assert strava.asked == []
+
+
 @pytest.mark.parametrize(
     ("off", "verdict"),
     [
