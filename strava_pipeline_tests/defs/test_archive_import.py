@@ -12,7 +12,9 @@ import dagster as dg
 import pytest
 from sqlalchemy import Engine, select, update
 
+from strava_pipeline.defs import shown_archives
 from strava_pipeline.defs.jobs import archive_import as of_job
+from strava_pipeline.defs.jobs.upkeep import why_no_run
 from strava_pipeline.defs.partitions import cell
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.errors import ArchiveImportRunning
@@ -31,6 +33,7 @@ from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.states import ArchiveKind, CameBy
 from strava_pipeline_tests.defs.conftest import CodeLocation
 from strava_pipeline_tests.defs.own_definitions import (
+    PLAN,
     activities,
     activity_details,
     activity_streams,
@@ -39,11 +42,12 @@ from strava_pipeline_tests.defs.own_definitions import (
     key_of,
     op,
     route_analyses,
+    upkeep,
 )
 from strava_pipeline_tests.defs.own_definitions import (
     archive_import as archive_import_job,
 )
-from strava_pipeline_tests.sync.handing_in import ATHLETE, EXPORT, HAZARDS, RUN, here, rows_of
+from strava_pipeline_tests.sync.handing_in import ATHLETE, EXPORT, FIT, HAZARDS, RUN, hand, here, rows_of
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +130,53 @@ def test_an_archive_becomes_months_without_a_request(location: CodeLocation, eng
     told = {name: entry.value for name, entry in last.asset_materialization.metadata.items()}
     assert (told["requests"], told["cause"], told["in the archive"]) == (0, "archive", 1)
     assert told["dagster/partition_row_count"] == 1
+
+
+def test_months_that_the_command_imported_show_with_the_next_upkeep(
+    location: CodeLocation, engine: Engine, settings: Settings
+) -> None:
+    hand(engine, settings, EXPORT)
+    month = month_of(engine)
+    assert location.materialized("activities") == set()
+    assert why_no_run(location.instance, engine, PLAN) is None
+    assert upkeep_run(location) == {"activities", "activity_streams", "route_analyses"}
+    for asset in ("activities", "activity_streams", "route_analyses"):
+        assert location.materialized(asset) == {month}, asset
+    assert location.strava.asked == []
+    # It is shown once, whatever is imported later.
+    assert why_no_run(location.instance, engine, PLAN) == "nothing is due"
+    assert upkeep_run(location) == set()
+    hand(engine, settings, FIT / "plain_run.fit")
+    assert why_no_run(location.instance, engine, PLAN) is None
+    assert upkeep_run(location) == {"activities", "activity_streams", "route_analyses"}
+    assert len(location.materialized("activities")) == 2
+
+
+def test_of_many_months_the_next_run_shows_the_rest(
+    location: CodeLocation, engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shown_archives.show_archives, "__defaults__", (1,))
+    hand(engine, settings, EXPORT)
+    hand(engine, settings, FIT / "plain_run.fit")
+    for shown in (1, 2):
+        assert why_no_run(location.instance, engine, PLAN) is None
+        upkeep_run(location)
+        assert len(location.materialized("activities")) == shown
+    assert why_no_run(location.instance, engine, PLAN) == "nothing is due"
+
+
+def test_months_that_a_run_has_shown_are_not_shown_again(location: CodeLocation, engine: Engine) -> None:
+    assert run(location, path=str(EXPORT)).success
+    assert upkeep_run(location) == set()
+    assert why_no_run(location.instance, engine, PLAN) == "nothing is due"
+
+
+def upkeep_run(location: CodeLocation) -> set[str]:
+    """Run upkeep, and return the plain names of the assets of months that it shows as materialized."""
+    result = upkeep.execute_in_process(instance=location.instance, resources=location.resources(), raise_on_error=False)
+    assert result.success
+    shown = {event.asset_key.path[-1] for event in result.get_asset_materialization_events() if event.asset_key}
+    return shown - {"training_load"}
 
 
 def test_what_was_handed_in_shows_with_its_report(location: CodeLocation, engine: Engine) -> None:

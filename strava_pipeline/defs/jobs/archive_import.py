@@ -22,6 +22,7 @@ from strava_pipeline.defs.partitions import cell
 from strava_pipeline.defs.plan import NO_VALUE, Plan
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.run_logs import step_log
+from strava_pipeline.defs.shown_archives import WRITTEN
 from strava_pipeline.defs.shown_months import ensure_partitions, month_metadata
 from strava_pipeline.defs.steps import NO_REQUESTS, patience_of, translate_faults
 from strava_pipeline.errors import (
@@ -44,13 +45,6 @@ from strava_pipeline.warehouse.upload_files import fetched
 if TYPE_CHECKING:
     from strava_pipeline.sync.archive_import import HandingIn, MonthDone
     from strava_pipeline.sync.archive_report import Report
-
-# What an archive writes of a month. Details are Strava's alone.
-WRITTEN = {
-    Asset.ACTIVITIES: ImportStep.SUMMARY,
-    Asset.STREAMS: ImportStep.STREAMS,
-    Asset.ANALYSES: ImportStep.FIGURES,
-}
 
 
 class ArchiveImportConfig(dg.Config):

@@ -13,6 +13,7 @@ from strava_pipeline.defs.plan import NO_VALUE, Plan
 from strava_pipeline.defs.resources import StravaResource
 from strava_pipeline.defs.run_logs import step_log
 from strava_pipeline.defs.schedules import schedule_of_due_work
+from strava_pipeline.defs.shown_archives import has_months_to_show, show_archives
 from strava_pipeline.defs.steps import NO_REQUESTS, translate_faults
 from strava_pipeline.kept_assets import kept_of
 from strava_pipeline.names import NO_RETRIES, Asset, Job
@@ -60,6 +61,9 @@ def _work(context: dg.OpExecutionContext, strava: StravaResource) -> None:
         return time.monotonic() < ends_at
 
     with translate_faults(attempts_of(context)):
+        # First, since it needs nothing of Strava.
+        if months := show_archives(context, strava.warehouse):
+            step_log(context).info("%d months are shown that were imported outside of Dagster", months)
         contexts = Contexts(
             quick=strava.sync(Lane.RECONCILE),
             spare=strava.sync(Lane.BACKFILL, max_wait=timedelta(0)),
@@ -86,7 +90,11 @@ def why_no_run(instance: dg.DagsterInstance, engine: Engine, plan: Plan) -> str 
     settings, kept = plan.load_settings(), kept_of(plan.kept)
     with engine.begin() as connection:
         due.add_missing(connection, kept)
-        if athletes_being_erased(connection) or wants_details(connection, settings, kept):
+        if (
+            athletes_being_erased(connection)
+            or has_months_to_show(instance, connection, plan.names)
+            or wants_details(connection, settings, kept)
+        ):
             pass
         elif not due.is_due(connection):
             return "nothing is due"
