@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,9 @@ from strava_pipeline_tests.defs.own_definitions import (
 from strava_pipeline_tests.defs.own_definitions import (
     archive_import as archive_import_job,
 )
+from strava_pipeline_tests.handed_in import HandIn, archive_row
+from strava_pipeline_tests.inbox import connect_riders
+from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.sync.handing_in import ATHLETE, EXPORT, FIT, HAZARDS, RUN, hand, here, rows_of
 
 
@@ -245,6 +249,9 @@ def test_an_archive_that_is_cut_off_fails_the_run_in_one_line(
         ({"import_id": 1, "path": "/a"}, "either import_id or path"),
         ({"import_id": 7}, "no archive import 7"),
         ({"path": "/nowhere/export.zip"}, "export.zip"),
+        ({"path": "export.zip"}, "is not absolute"),
+        ({"path": "/"}, "/ is refused"),
+        ({"path": "/proc/self/environ"}, "is no place for archives"),
     ],
 )
 def test_a_config_that_cannot_be_is_said_in_one_line(
@@ -254,6 +261,19 @@ def test_a_config_that_cannot_be_is_said_in_one_line(
     assert not result.success
     assert told in why(result)
     assert all_of(engine) == []
+
+
+@pytest.mark.parametrize("details", ["false", "true"])
+def test_details_of_an_archives_activities_are_asked_for_if_the_setting_says_so(
+    location: CodeLocation, engine: Engine, monkeypatch: pytest.MonkeyPatch, details: str
+) -> None:
+    connect_riders(engine, RIDER)
+    day = datetime(2025, 6, 10, tzinfo=UTC)
+    location.strava.add(1, day)
+    HandIn(engine).archive([archive_row(1, day)])
+    monkeypatch.setenv("STRAVA_ARCHIVE_DETAILS", details)
+    assert location.materialize(activities, activity_details, partition_key=f"{RIDER}|2025-06-01").success
+    assert ("/activities/1" in location.strava.asked) is (details == "true")
 
 
 def test_an_upload_that_the_runs_do_not_see_fails_with_what_to_do(

@@ -34,6 +34,7 @@ from strava_pipeline.errors import (
 )
 from strava_pipeline.names import NO_RETRIES, Asset, Job
 from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.sync.archive_place import allowed_place
 from strava_pipeline.sync.backfill import analyse_span
 from strava_pipeline.sync.months_at_work import FailedMonth, each_month, raise_failed
 from strava_pipeline.warehouse.archives.imports import list_imports, load_import
@@ -105,7 +106,8 @@ def _work(context: dg.OpExecutionContext, config: ArchiveImportConfig, warehouse
 def _handed_in(warehouse: WarehouseResource, config: ArchiveImportConfig) -> Iterator["HandingIn"]:
     """What is to be imported, as a file of this machine during the block.
 
-    ``ConfigurationError`` for a config that names nothing, or too much; ``WarehouseError`` if the file is gone.
+    ``ConfigurationError`` for a config that names nothing, too much, or a place that is not for archives;
+    ``WarehouseError`` if the file is gone.
     """
     from strava_pipeline.sync.archive_import import HandingIn  # noqa: PLC0415  see above
     from strava_pipeline.sync.archive_options import ArchiveOptions  # noqa: PLC0415  see above
@@ -114,7 +116,7 @@ def _handed_in(warehouse: WarehouseResource, config: ArchiveImportConfig) -> Ite
     if (config.import_id is None) == (config.path is None):
         raise ConfigurationError("the run's config has to name either import_id or path")
     if config.import_id is None:
-        path = Path(config.path or "")
+        path = allowed_place(warehouse.load_settings(), config.path or "", config.athlete_id)
         yield HandingIn(given=path, athlete_id=config.athlete_id, came_by=CameBy.COMMAND, place=str(path))
         return
     with autocommit(warehouse.engine) as connection:
