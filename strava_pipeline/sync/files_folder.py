@@ -186,19 +186,14 @@ def erase_folder(settings: Settings, athlete_id: int) -> None:
                 ) from None
 
 
-def erase_files_of_nobody(settings: Settings, engine: Engine) -> None:
-    """Delete the files that wait at the top of the watched folder if no athlete is left whose they could be.
+def erase_files_at_top(settings: Settings) -> None:
+    """Delete the files that wait at the top of the watched folder, once no athlete is left whose they could be.
 
     Otherwise whoever comes next would be the single athlete, and get them. Errors are those of :func:`erase_folder`.
     """
     if settings.files_folder is None:
         return
     waiting = [file for file in look(settings.files_folder).files if file.at_top]
-    if not waiting:
-        return
-    with autocommit(engine) as connection:
-        if not folder_owners(connection, ()).is_nobodys:
-            return
     with opened(settings.files_folder) as top:
         for file in waiting:
             try:
