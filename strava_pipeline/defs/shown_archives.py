@@ -60,7 +60,7 @@ def show_archives(context: dg.OpExecutionContext, warehouse: WarehouseResource, 
 
 def _lacking(
     instance: dg.DagsterInstance, warehouse: WarehouseResource, spans: Sequence[Span]
-) -> list[tuple[Span, list[Asset]]]:
+) -> list[tuple[Span, list[str]]]:
     """Those of the months that lack a materialization, and of which assets; none of athletes who have disconnected."""
     here = {
         athlete_id
