@@ -48,10 +48,11 @@ from strava_pipeline_tests.defs.own_definitions import (
 from strava_pipeline_tests.defs.own_definitions import (
     archive_import as archive_import_job,
 )
+from strava_pipeline_tests.files.archive.made_archives import LAYOUTS, cells, made_zip, table_bytes
 from strava_pipeline_tests.handed_in import HandIn, archive_row
 from strava_pipeline_tests.inbox import connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER
-from strava_pipeline_tests.sync.handing_in import ATHLETE, EXPORT, FIT, HAZARDS, RUN, hand, here, rows_of
+from strava_pipeline_tests.sync.handing_in import ATHLETE, EXPORT, HAZARDS, RUN, hand, here, rows_of
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +138,7 @@ def test_an_archive_becomes_months_without_a_request(location: CodeLocation, eng
 
 
 def test_months_that_the_command_imported_show_with_the_next_upkeep(
-    location: CodeLocation, engine: Engine, settings: Settings
+    location: CodeLocation, engine: Engine, settings: Settings, tmp_path: Path
 ) -> None:
     hand(engine, settings, EXPORT)
     month = month_of(engine)
@@ -150,18 +151,18 @@ def test_months_that_the_command_imported_show_with_the_next_upkeep(
     # It is shown once, whatever is imported later.
     assert why_no_run(location.instance, engine, PLAN) == "nothing is due"
     assert upkeep_run(location) == set()
-    hand(engine, settings, FIT / "plain_run.fit")
+    hand(engine, settings, another_month(tmp_path))
     assert why_no_run(location.instance, engine, PLAN) is None
     assert upkeep_run(location) == {"activities", "activity_streams", "route_analyses"}
     assert len(location.materialized("activities")) == 2
 
 
 def test_of_many_months_the_next_run_shows_the_rest(
-    location: CodeLocation, engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    location: CodeLocation, engine: Engine, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shown_archives.show_archives, "__defaults__", (1,))
     hand(engine, settings, EXPORT)
-    hand(engine, settings, FIT / "plain_run.fit")
+    hand(engine, settings, another_month(tmp_path))
     for shown in (1, 2):
         assert why_no_run(location.instance, engine, PLAN) is None
         upkeep_run(location)
@@ -173,6 +174,12 @@ def test_months_that_a_run_has_shown_are_not_shown_again(location: CodeLocation,
     assert run(location, path=str(EXPORT)).success
     assert upkeep_run(location) == set()
     assert why_no_run(location.instance, engine, PLAN) == "nothing is due"
+
+
+def another_month(folder: Path) -> Path:
+    """An archive of the same athlete with an activity of another month."""
+    row = cells(LAYOUTS["103"], id="5", filename="")
+    return made_zip(folder / "more.zip", {"activities.csv": table_bytes([row], LAYOUTS["103"])})
 
 
 def upkeep_run(location: CodeLocation) -> set[str]:

@@ -74,7 +74,7 @@ def test_files_at_the_top_go_with_the_last_athlete(settings: Settings, engine: E
         (root / name).write_bytes(b"content")
     watching = settings.model_copy(update={"files_folder": root})
     with engine.begin() as connection:
-        connection.execute(update(users).where(users.c.athlete_id == OTHER).values(state=GrantState.ARCHIVE_ONLY))
+        connection.execute(update(users).where(users.c.athlete_id == OTHER).values(state=GrantState.NEEDS_REAUTH))
     finish_erasure(watching, engine, RIDER)
     assert (root / "ride.fit").exists()
     with engine.begin() as connection:
