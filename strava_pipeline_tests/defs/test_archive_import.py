@@ -52,7 +52,7 @@ from strava_pipeline_tests.files.archive.made_archives import LAYOUTS, cells, ma
 from strava_pipeline_tests.handed_in import HandIn, archive_row
 from strava_pipeline_tests.inbox import connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER
-from strava_pipeline_tests.sync.handing_in import ATHLETE, EXPORT, HAZARDS, RUN, hand, here, rows_of
+from strava_pipeline_tests.sync.handing_in import ATHLETE, EXPORT, HAZARDS, RUN, handing, here, rows_of
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +140,7 @@ def test_an_archive_becomes_months_without_a_request(location: CodeLocation, eng
 def test_months_that_the_command_imported_show_with_the_next_upkeep(
     location: CodeLocation, engine: Engine, settings: Settings, tmp_path: Path
 ) -> None:
-    hand(engine, settings, EXPORT)
+    by_command(engine, settings, EXPORT)
     month = month_of(engine)
     assert location.materialized("activities") == set()
     assert why_no_run(location.instance, engine, PLAN) is None
@@ -151,7 +151,7 @@ def test_months_that_the_command_imported_show_with_the_next_upkeep(
     # It is shown once, whatever is imported later.
     assert why_no_run(location.instance, engine, PLAN) == "nothing is due"
     assert upkeep_run(location) == set()
-    hand(engine, settings, another_month(tmp_path))
+    by_command(engine, settings, another_month(tmp_path))
     assert why_no_run(location.instance, engine, PLAN) is None
     assert upkeep_run(location) == {"activities", "activity_streams", "route_analyses"}
     assert len(location.materialized("activities")) == 2
@@ -161,8 +161,8 @@ def test_of_many_months_the_next_run_shows_the_rest(
     location: CodeLocation, engine: Engine, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shown_archives.show_archives, "__defaults__", (1,))
-    hand(engine, settings, EXPORT)
-    hand(engine, settings, another_month(tmp_path))
+    by_command(engine, settings, EXPORT)
+    by_command(engine, settings, another_month(tmp_path))
     for shown in (1, 2):
         assert why_no_run(location.instance, engine, PLAN) is None
         upkeep_run(location)
@@ -174,6 +174,12 @@ def test_months_that_a_run_has_shown_are_not_shown_again(location: CodeLocation,
     assert run(location, path=str(EXPORT)).success
     assert upkeep_run(location) == set()
     assert why_no_run(location.instance, engine, PLAN) == "nothing is due"
+
+
+def by_command(engine: Engine, settings: Settings, path: Path) -> None:
+    """Import as the command does, outside of Dagster."""
+    for _ in import_archive(engine, settings, handing(path), here):
+        pass
 
 
 def another_month(folder: Path) -> Path:
