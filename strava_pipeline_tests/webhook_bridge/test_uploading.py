@@ -487,11 +487,11 @@ def test_one_file_is_looked_at_at_a_time(operator: Browser, engine: Engine, monk
         each.put_rest()
     meanwhile: list[tuple[int, str]] = []
 
-    def look(place: str, athlete_id: int) -> handed_in.Content:
+    def look(place: str, athlete_id: int, *, is_trusted: bool) -> handed_in.Content:
         if not meanwhile:
             meanwhile.append((0, ""))
             meanwhile[:] = [(status, told.get("error", "")) for status, told in (upload.finish(), other.finish())]
-        return handed_in.look_at(place, athlete_id)
+        return handed_in.look_at(place, athlete_id, is_trusted=is_trusted)
 
     monkeypatch.setattr(uploading, "look_at", look)
     assert upload.finish()[0] == 200

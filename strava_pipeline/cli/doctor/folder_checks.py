@@ -61,10 +61,10 @@ def check_uploads(settings: Settings) -> Iterator[Finding]:
 def _folder_troubles(root: Path) -> Iterator[Finding]:
     """What keeps this process from writing into a folder; nothing is made there."""
     exists = next(path for path in (root, *root.absolute().parents) if path.exists())
-    if not os.access(exists, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+    if not exists.is_dir():
+        yield fail(f"{exists} is no folder, so that nothing can be uploaded", SHARE)
+    elif not os.access(exists, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         yield fail(f"{exists} cannot be written, so that nothing can be uploaded", SHARE)
-    elif exists == root and not root.is_dir():
-        yield fail(f"{root} is no folder, so that nothing can be uploaded", SHARE)
     elif exists == root and holds_something_else(root):
         yield fail(f"{root} holds something else already, so that nothing can be uploaded", "name an empty folder")
 
