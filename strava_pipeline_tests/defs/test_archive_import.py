@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,16 +18,20 @@ from strava_pipeline.defs import shown_archives
 from strava_pipeline.defs.jobs import archive_import as of_job
 from strava_pipeline.defs.jobs.upkeep import why_no_run
 from strava_pipeline.defs.partitions import cell
-from strava_pipeline.defs.resources import WarehouseResource
+from strava_pipeline.defs.resources import StravaResource, WarehouseResource
 from strava_pipeline.errors import ArchiveImportRunning
+from strava_pipeline.months import month_span
 from strava_pipeline.settings import Settings
+from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync import archive_import, archive_recordings
 from strava_pipeline.sync.archive_import import import_archive
 from strava_pipeline.sync.archive_recordings import read_recordings
+from strava_pipeline.sync.backfill import import_details
 from strava_pipeline.warehouse.archives.athletes import ensure_athlete
 from strava_pipeline.warehouse.archives.imports import ArchiveImport, begin_import, list_imports, load_import
 from strava_pipeline.warehouse.archives.launches import claim_to_launch
 from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.kept import Kept
 from strava_pipeline.warehouse.schema import archive_tables, tables
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses as figures
 from strava_pipeline.warehouse.schema.archive_tables import archive_imports
@@ -285,7 +290,20 @@ def test_details_of_an_archives_activities_are_asked_for_if_the_setting_says_so(
     location.strava.add(1, day)
     HandIn(engine).archive([archive_row(1, day)])
     monkeypatch.setenv("STRAVA_ARCHIVE_DETAILS", details)
-    assert location.materialize(activities, activity_details, partition_key=f"{RIDER}|2025-06-01").success
+    assert location.materialize(activities, partition_key=f"{RIDER}|2025-06-01").success
+    kept: list[Kept] = []
+
+    @dg.op
+    def look(strava_client: StravaResource) -> None:
+        kept.append(strava_client.sync(Lane.BACKFILL).kept)
+
+    @dg.job
+    def looking() -> None:
+        look()
+
+    client = StravaResource(warehouse=WarehouseResource(is_own=True))
+    assert looking.execute_in_process(instance=location.instance, resources={"strava_client": client}).success
+    import_details(replace(location.strava.sync(engine), kept=kept[0]), month_span(RIDER, day.replace(day=1)))
     assert ("/activities/1" in location.strava.asked) is (details == "true")
 
 
