@@ -69,12 +69,12 @@ def _lacking(
     }
     kept = [name for name, step in WRITTEN.items() if step in warehouse.kept.steps]
     done = {name: instance.get_materialized_partitions(dg.AssetKey(warehouse.names.asset_path(name))) for name in kept}
-    lacking = [
+    found = [
         (span, [name for name in kept if str(cell(span.athlete_id, span.start)) not in done[name]])
         for span in spans
         if span.athlete_id in here
     ]
-    return [(span, assets) for span, assets in lacking if assets]
+    return [(span, assets) for span, assets in found if assets]
 
 
 def _noted(instance: dg.DagsterInstance, names: Names) -> str | None:
