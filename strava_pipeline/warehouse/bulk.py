@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import Any
 
 from psycopg import Connection as PsycopgConnection
-from psycopg import Cursor
+from psycopg import Cursor, RawCursor
 from psycopg.sql import SQL, Composable, Identifier
 from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, dialect
@@ -91,8 +91,7 @@ def replace_parts(connection: Connection, activity_id: int, parts: Mapping[Table
         for table, rows in by_key.items():
             driver.execute(_deletion(table), (activity_id,))
             if 0 < len(rows) <= FEW:
-                with driver.cursor() as cursor:
-                    _insert(cursor, table, list(rows.values()), _Rule())
+                _insert(driver, table, list(rows.values()), _Rule())
     for table, rows in by_key.items():
         if len(rows) > FEW:
             _write(connection, table, rows, _Rule())
@@ -114,9 +113,10 @@ def _write(connection: Connection, table: Table, rows: Mapping[Key, Row], rule: 
     """Insert or update rows by key; return how many were written. ``alone``: no other process inserts these keys."""
     if not rows:
         return 0
-    with driver_errors(connection), driver_of(connection).cursor() as cursor:
+    driver = driver_of(connection)
+    with driver_errors(connection), driver.cursor() as cursor:
         if len(rows) <= FEW:
-            return _insert(cursor, table, list(rows.values()), rule)
+            return _insert(driver, table, list(rows.values()), rule)
         known = _known(cursor, table, rows) if alone else rows.keys()
         new = [row for key, row in rows.items() if key not in known]
         if new:
@@ -125,11 +125,19 @@ def _write(connection: Connection, table: Table, rows: Mapping[Key, Row], rule: 
         return len(new) + (_copy_and_merge(cursor, table, old, rule) if old else 0)
 
 
-def _insert(cursor: Cursor[Any], table: Table, rows: Sequence[Row], rule: _Rule) -> int:
-    statement = _insertion(table, tuple(rows[0]), len(rows), rule)
-    let_send(cursor)
-    cursor.execute(statement, [value for values in _values(table, rows) for value in values])
-    return cursor.rowcount
+def _insert(driver: PsycopgConnection[Any], table: Table, rows: Sequence[Row], rule: _Rule) -> int:
+    columns = tuple(rows[0])
+    head, tail = _insertion(table, columns, rule)
+    # Numbered parameters, which the driver sends as they stand: it would look for its own in many kilobytes of text.
+    numbers = range(1, len(rows) * len(columns) + 1)
+    places = [b"$%d" % number for number in numbers]
+    values = b", ".join(
+        b"(" + b", ".join(places[at : at + len(columns)]) + b")" for at in range(0, len(places), len(columns))
+    )
+    with RawCursor(driver) as cursor:
+        let_send(cursor)
+        cursor.execute(head + values + tail, [value for row in _values(table, rows) for value in row])
+        return cursor.rowcount
 
 
 @lru_cache(maxsize=32)
@@ -138,13 +146,10 @@ def _deletion(table: Table) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def _insertion(table: Table, columns: tuple[str, ...], count: int, rule: _Rule) -> bytes:
-    """The statement that inserts so many rows."""
-    row = SQL("({})").format(SQL(", ").join([SQL("%s")] * len(columns)))
-    statement = SQL("INSERT INTO {} AS stored ({}) VALUES {} {}").format(
-        _target(table), _names(columns), SQL(", ").join([row] * count), _on_conflict(table, columns, rule)
-    )
-    return statement.as_bytes()
+def _insertion(table: Table, columns: tuple[str, ...], rule: _Rule) -> tuple[bytes, bytes]:
+    """What stands before and after the rows in the statement that inserts them."""
+    head = SQL("INSERT INTO {} AS stored ({}) VALUES ").format(_target(table), _names(columns))
+    return head.as_bytes(), SQL(" {}").format(_on_conflict(table, columns, rule)).as_bytes()
 
 
 def _known(cursor: Cursor[Any], table: Table, keys: Collection[Key]) -> set[Key]:
