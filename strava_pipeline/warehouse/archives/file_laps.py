@@ -48,9 +48,9 @@ def store_file_laps(connection: Connection, activity_ids: Collection[int]) -> No
 
 def _laps(row: Any) -> list[dict[str, Any]]:
     """The laps within the activity; their numbers are those that the device gave them."""
-    end = row.elapsed_time
+    end, times = row.elapsed_time, _known(row.time)
     return [
-        _lap(row, number, told)
+        _lap(row, number, told, times)
         for number, told in enumerate(row.laps, start=1)
         if told["start_s"] is not None
         and told["start_s"] + (told["elapsed_s"] or 0) >= 0
@@ -58,12 +58,12 @@ def _laps(row: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _lap(row: Any, number: int, told: Mapping[str, Any]) -> dict[str, Any]:
+def _lap(row: Any, number: int, told: Mapping[str, Any], times: Sequence[int]) -> dict[str, Any]:
     begin = max(0.0, told["start_s"])
     elapsed = told["elapsed_s"]
     start: datetime = row.start_date
     local: datetime | None = row.start_date_local
-    first, last = _samples(row.time, begin, None if elapsed is None else told["start_s"] + elapsed)
+    first, last = _samples(times, begin, None if elapsed is None else told["start_s"] + elapsed)
     return {
         "activity_id": row.activity_id,
         "id": -number,
@@ -88,11 +88,16 @@ def _lap(row: Any, number: int, told: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _samples(times: Sequence[int | None] | None, begin: float, end: float | None) -> tuple[int | None, int | None]:
+def _known(times: Sequence[int | None] | None) -> list[int]:
+    """The times of all samples; none if one of them is missing."""
+    known = [time for time in times or () if time is not None]
+    return known if times is not None and len(known) == len(times) else []
+
+
+def _samples(times: Sequence[int], begin: float, end: float | None) -> tuple[int | None, int | None]:
     """The first and the last sample of a lap; ``None`` without samples."""
-    if not times or end is None or None in times:
+    if not times or end is None:
         return None, None
-    known = [time for time in times if time is not None]
-    first = bisect_left(known, begin)
-    last = bisect_left(known, end) - 1
-    return min(first, len(known) - 1), max(min(last, len(known) - 1), min(first, len(known) - 1))
+    first = bisect_left(times, begin)
+    last = bisect_left(times, end) - 1
+    return min(first, len(times) - 1), max(min(last, len(times) - 1), min(first, len(times) - 1))
