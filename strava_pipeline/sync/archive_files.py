@@ -16,10 +16,10 @@ from strava_pipeline.sync.archive_reading import Answer, Asked, Known, Outline, 
 from strava_pipeline.sync.archive_recordings import outline_of_goal
 from strava_pipeline.sync.archive_source import HandedIn
 from strava_pipeline.warehouse.archives import imports
-from strava_pipeline.warehouse.archives.files import HandedFile, store_file
+from strava_pipeline.warehouse.archives.files import HandedFile, store_files
 from strava_pipeline.warehouse.archives.imports import ArchiveImport
 from strava_pipeline.warehouse.archives.known_files import activities_of, known_figures
-from strava_pipeline.warehouse.archives.merging import merge
+from strava_pipeline.warehouse.archives.merging import merge_handed_in
 from strava_pipeline.warehouse.archives.recordings import store_recordings, to_read
 from strava_pipeline.warehouse.engine import autocommit, retry_transaction
 
@@ -106,10 +106,10 @@ class FileStore:
         imports.beat(connection, self.begun.id)
         known = [found.recording_id for _, found in part if isinstance(found, Known)]
         figures = known_figures(connection, athlete_id, known)
-        for wanted, found in part:
-            store_file(connection, self.begun.id, _handed_file(athlete_id, wanted, found, figures))
-        merge(connection, athlete_id, [wanted.row_id or -found.recording_id for wanted, found in part])
-        taken_for = activities_of(connection, self.begun.id, [wanted.name for wanted, _ in part])
+        handed = [_handed_file(athlete_id, wanted, found, figures) for wanted, found in part]
+        store_files(connection, self.begun.id, athlete_id, handed)
+        merge_handed_in(connection, athlete_id, [wanted.row_id or -found.recording_id for wanted, found in part])
+        taken_for = activities_of(connection, self.begun.id, {found.recording_id for _, found in part})
         goals = {
             (goal.activity_id, goal.recording_id): goal
             for goal in to_read(connection, athlete_id, sorted(set(taken_for.values())))

@@ -43,7 +43,7 @@ from strava_pipeline.warehouse.archives.gear import store_listed_gear
 from strava_pipeline.warehouse.archives.import_counts import count_import
 from strava_pipeline.warehouse.archives.imports import ArchiveImport
 from strava_pipeline.warehouse.archives.known_files import known_recordings, stored_names
-from strava_pipeline.warehouse.archives.merging import merge
+from strava_pipeline.warehouse.archives.merging import merge_handed_in
 from strava_pipeline.warehouse.archives.rows import refuse_ids_of_others, store_rows
 from strava_pipeline.warehouse.archives.unknown_athletes import let_go_of_unknown
 from strava_pipeline.warehouse.athletes.told_profiles import TOLD, settle_profile
@@ -244,7 +244,7 @@ class _Import:
 
         def derive(connection: Connection) -> None:
             imports.beat(connection, self.begun.id)
-            merge(connection, self.begun.athlete_id, ids)
+            merge_handed_in(connection, self.begun.athlete_id, ids)
 
         retry_transaction(self.engine, derive)
         wanted = [each for each in _wanted(index.entries.get(month, ())) if each.name not in stored]

@@ -7,12 +7,12 @@ activity of its own, with a negative id.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, or_, select, union, update
 
 from strava_pipeline.warehouse.archives.files import figures_from_json
 from strava_pipeline.warehouse.archives.matching import Match, Outline, match
@@ -63,16 +63,18 @@ def assign_files(
     matches |= _refused_by_others(connection, athlete_id, matches, files)
     touched: set[int] = set()
     moved: dict[int, int] = {}
+    changed: list[tuple[Row[Any], Match]] = []
     for recording, same in by_recording.items():
         shared = matches[recording]
         for file in same:
             found = Match(file.row_id) if file.row_id in told else shared
             if (file.activity_id, file.doubt) == (found.activity_id, found.doubt):
                 continue
-            _assign(connection, file, found)
+            changed.append((file, found))
             touched |= {each for each in (file.activity_id, found.activity_id) if each is not None}
             if file.activity_id is not None and file.activity_id < 0 < (found.activity_id or 0):
                 moved[file.activity_id] = found.activity_id or 0
+    _assign(connection, changed)
     _move_mails(connection, moved)
     return Assigned(frozenset(touched), moved)
 
@@ -85,37 +87,59 @@ def _files(
     around: Period | None,
 ) -> list[Row[Any]]:
     """The readable files in question, with all that hold the same recording."""
-    recordings = [-activity_id for activity_id in activity_ids if activity_id < 0]
-    in_question = [
-        any_of(_f.activity_id, activity_ids),
-        any_of(_f.row_id, activity_ids),
-        any_of(_f.recording_id, recordings),
-        and_(_f.activity_id.is_(None), _f.doubt.is_(None)),
+    periods = [
+        *_stored_periods(connection, activity_ids),
+        *_periods(told_outline(*each) for each in told.items()),
+        *([] if around is None else [around]),
     ]
-    periods = [period_of(connection, activity_ids), _period(told_outline(*each) for each in told.items()), around]
-    known = [period for period in periods if period is not None]
-    if known:
-        first, last = min(begin for begin, _ in known) - NEAR, max(end for _, end in known) + NEAR
-        near = select(_a.id).where(_a.athlete_id == athlete_id, _a.start_date.between(first, last))
-        in_question.append(and_(_f.activity_id.in_(near), _f.row_id.is_distinct_from(_f.activity_id)))
-    theirs = and_(_f.athlete_id == athlete_id, _f.fault.is_(None))
+    # Each of these is found by an index of its own, so that the others of a long history are not read.
+    in_question = [
+        select(_f.recording_id).where(any_of(_f.activity_id, activity_ids)),
+        select(_f.recording_id).where(any_of(_f.row_id, activity_ids)),
+        select(_f.recording_id).where(
+            _f.athlete_id == athlete_id, _f.activity_id.is_(None), _f.doubt.is_(None), _f.fault.is_(None)
+        ),
+    ]
+    if periods:
+        in_question.append(
+            select(_f.recording_id)
+            .join(activities, _a.id == _f.activity_id)
+            .where(_a.athlete_id == athlete_id, _starts_near(periods), _f.row_id.is_distinct_from(_f.activity_id))
+        )
+    recordings = set(connection.execute(union(*in_question)).scalars())
+    recordings |= {-activity_id for activity_id in activity_ids if activity_id < 0}
+    if not recordings:
+        return []
     columns = (*archive_files.primary_key, _f.athlete_id, _f.row_id, _f.activity_id, _f.doubt, _f.figures)
-    same = select(_f.recording_id).where(theirs, or_(*in_question))
-    query = select(*columns).where(theirs, _f.recording_id.in_(same))
+    query = select(*columns).where(_f.athlete_id == athlete_id, any_of(_f.recording_id, recordings), _f.fault.is_(None))
     return list(connection.execute(query.order_by(*archive_files.primary_key)))
 
 
 def period_of(connection: Connection, activity_ids: Collection[int]) -> Period | None:
     """Return the time from the first to the last of these activities, as they are stored; ``None`` if none is."""
+    periods = _stored_periods(connection, activity_ids)
+    return (min(begin for begin, _ in periods), max(end for _, end in periods)) if periods else None
+
+
+def _stored_periods(connection: Connection, activity_ids: Collection[int]) -> list[Period]:
     stored = connection.execute(select(_a.id, _a.start_date, _a.elapsed_time).where(any_of(_a.id, activity_ids)))
-    return _period(Outline(row.id, row.start_date, row.elapsed_time, None) for row in stored)
+    return _periods(Outline(row.id, row.start_date, row.elapsed_time, None) for row in stored)
 
 
-def _period(outlines: Iterable[Outline | None]) -> Period | None:
-    known = [each for each in outlines if each is not None]
-    if not known:
-        return None
-    return min(each.start for each in known), max(each.start + timedelta(seconds=each.elapsed_s or 0) for each in known)
+def _periods(outlines: Iterable[Outline | None]) -> list[Period]:
+    """From start to end of each outline that there is."""
+    return [(each.start, each.start + timedelta(seconds=each.elapsed_s or 0)) for each in outlines if each is not None]
+
+
+def _starts_near(periods: Collection[Period]) -> ColumnElement[bool]:
+    """The condition that an activity starts near one of the periods, which may lie years apart."""
+    merged: list[Period] = []
+    for begin, end in sorted((begin - NEAR, end + NEAR) for begin, end in periods):
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((begin, end))
+    return or_(*(_a.start_date.between(begin, end) for begin, end in merged))
 
 
 def _candidates(
@@ -125,13 +149,7 @@ def _candidates(
     outlines = [each for each in (_outline(file) for file in loose) if each is not None]
     if not outlines:
         return []
-    first, last = min(each.start for each in outlines), max(each.start for each in outlines)
-    query = select(_a.id).where(
-        _a.athlete_id == athlete_id,
-        _a.id > 0,
-        _a.start_date >= first - NEAR,
-        _a.start_date <= last + timedelta(seconds=max(each.elapsed_s or 0 for each in outlines)) + NEAR,
-    )
+    query = select(_a.id).where(_a.athlete_id == athlete_id, _a.id > 0, _starts_near(_periods(outlines)))
     known = dict(told) | load_told(connection, set(connection.execute(query).scalars()) - told.keys())
     found = (told_outline(activity_id, sources) for activity_id, sources in known.items())
     return [each for each in found if each is not None]
@@ -177,9 +195,22 @@ def _match_of(
     return found if found.activity_id is not None else Match(-recording, found.doubt)
 
 
-def _assign(connection: Connection, file: Row[Any], found: Match) -> None:
-    this = (_f.import_id == file.import_id, _f.recording_id == file.recording_id, _f.name == file.name)
-    connection.execute(update(archive_files).where(*this).values(activity_id=found.activity_id, doubt=found.doubt))
+def _assign(connection: Connection, changed: Sequence[tuple[Row[Any], Match]]) -> None:
+    if not changed:
+        return
+    this = (_f.import_id == bindparam("of"), _f.recording_id == bindparam("recording"), _f.name == bindparam("named"))
+    assigning = update(archive_files).where(*this).values(activity_id=bindparam("taken_for"), doubt=bindparam("why"))
+    rows = [
+        {
+            "of": file.import_id,
+            "recording": file.recording_id,
+            "named": file.name,
+            "taken_for": found.activity_id,
+            "why": found.doubt,
+        }
+        for file, found in changed
+    ]
+    connection.execute(assigning, rows)
 
 
 def _move_mails(connection: Connection, moved: Mapping[int, int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -41,28 +41,41 @@ class HandedFile:
 
 
 def store_file(connection: Connection, import_id: int, handed: HandedFile) -> None:
-    """Keep a file of an archive import; done again, it replaces what it stored. Call :func:`.merging.merge` afterwards.
+    """Keep a file of an archive import; as :func:`store_files`."""
+    store_files(connection, import_id, handed.athlete_id, [handed])
 
-    ``NeedsReauthorization`` if the athlete has disconnected.
+
+def store_files(connection: Connection, import_id: int, athlete_id: int, handed: Sequence[HandedFile]) -> None:
+    """Keep files of an athlete's archive import; done again, it replaces what it stored.
+
+    Call :func:`.merging.merge` afterwards. ``NeedsReauthorization`` if the athlete has disconnected.
     """
-    lock_activities(connection, handed.athlete_id)
-    refuse_rows_of_revoked(connection, [handed.athlete_id])
-    if handed.body is not None and handed.kind is not None:
-        keeping = insert(recording_bytes).values(
-            athlete_id=handed.athlete_id, recording_id=handed.recording_id, kind=handed.kind, body=handed.body
-        )
-        connection.execute(keeping.on_conflict_do_nothing())
-    storing = insert(archive_files).values(
-        import_id=import_id,
-        recording_id=handed.recording_id,
-        name=handed.name,
-        athlete_id=handed.athlete_id,
-        row_id=handed.row_id,
-        fault=handed.fault,
-        figures=None if handed.figures is None else figures_to_json(handed.figures),
-    )
+    lock_activities(connection, athlete_id)
+    refuse_rows_of_revoked(connection, [athlete_id])
+    bodies = [
+        {"athlete_id": athlete_id, "recording_id": each.recording_id, "kind": each.kind, "body": each.body}
+        for each in handed
+        if each.body is not None and each.kind is not None
+    ]
+    if bodies:
+        connection.execute(insert(recording_bytes).on_conflict_do_nothing(), bodies)
+    storing = insert(archive_files)
     changes = {name: storing.excluded[name] for name in ("row_id", "fault", "figures")}
-    connection.execute(storing.on_conflict_do_update(index_elements=list(archive_files.primary_key), set_=changes))
+    rows = [
+        {
+            "import_id": import_id,
+            "recording_id": each.recording_id,
+            "name": each.name,
+            "athlete_id": athlete_id,
+            "row_id": each.row_id,
+            "fault": each.fault,
+            "figures": None if each.figures is None else figures_to_json(each.figures),
+        }
+        for each in handed
+    ]
+    if rows:
+        replacing = storing.on_conflict_do_update(index_elements=list(archive_files.primary_key), set_=changes)
+        connection.execute(replacing, rows)
 
 
 def note_unreadable(connection: Connection, athlete_id: int, recording: int, fault: str) -> set[int]:

@@ -17,7 +17,8 @@ from sqlalchemy.dialects.postgresql import JSON, JSONB
 
 from strava_pipeline.errors import AlreadyImported, ArchiveImportRunning, UnknownArchiveImport
 from strava_pipeline.process_identity import is_gone, this_process
-from strava_pipeline.warehouse.archives.local_times import check_zone
+from strava_pipeline.warehouse.activities.tombstones import lock_activities
+from strava_pipeline.warehouse.archives.local_times import check_zone, settle_local_times, zone_of
 from strava_pipeline.warehouse.athletes.told_profiles import FILLED
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
@@ -90,7 +91,7 @@ def begin_import(  # noqa: PLR0913  each is a column of the import's row
     refuse_rows_of_revoked(connection, [athlete_id])
     # Of two processes that begin at once, the second one sees what the first one began.
     acquire_for_athlete(connection, AthleteLock.IMPORTS, athlete_id)
-    moment = now(connection)
+    moment, zone = now(connection), zone_of(connection, athlete_id)
     same = _same_content(connection, athlete_id, content_hash)
     if same is not None and same.is_whole:
         raise AlreadyImported(
@@ -121,9 +122,15 @@ def begin_import(  # noqa: PLR0913  each is a column of the import's row
             # It begins anew, with all the time that a new one has.
             values["begun_at"] = moment
         changing = update(archive_imports).where(_c.id == same.id).values(**values)
-        return _found(connection.execute(changing.returning(archive_imports)).one())
-    new = values | {"athlete_id": athlete_id, "kind": kind, "content_hash": content_hash, "begun_at": moment}
-    return _found(connection.execute(insert(archive_imports).values(**new).returning(archive_imports)).one())
+        begun = _found(connection.execute(changing.returning(archive_imports)).one())
+    else:
+        new = values | {"athlete_id": athlete_id, "kind": kind, "content_hash": content_hash, "begun_at": moment}
+        begun = _found(connection.execute(insert(archive_imports).values(**new).returning(archive_imports)).one())
+    if zone_of(connection, athlete_id) != zone:
+        # What was stored before may be of the new zone as well, and this import's merges look at their own alone.
+        lock_activities(connection, athlete_id)
+        settle_local_times(connection, athlete_id)
+    return begun
 
 
 def take_up(connection: Connection, import_id: int, *, note: str) -> ArchiveImport:

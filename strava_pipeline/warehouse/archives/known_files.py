@@ -38,9 +38,9 @@ def stored_names(connection: Connection, import_id: int) -> set[str]:
     return set(connection.execute(select(_f.name).where(_f.import_id == import_id)).scalars())
 
 
-def activities_of(connection: Connection, import_id: int, names: Collection[str] | None = None) -> dict[str, int]:
-    """Return the activities that files of an archive import were taken for, by name; all files unless ``names``."""
-    query = select(_f.name, _f.activity_id).where(_f.import_id == import_id, _f.activity_id.is_not(None))
-    if names is not None:
-        query = query.where(_f.name.in_(names))
+def activities_of(connection: Connection, import_id: int, recordings: Collection[int]) -> dict[str, int]:
+    """Return the activities that files of an archive import with these recordings were taken for, by name."""
+    query = select(_f.name, _f.activity_id).where(
+        _f.import_id == import_id, any_of(_f.recording_id, recordings), _f.activity_id.is_not(None)
+    )
     return {row.name: row.activity_id for row in connection.execute(query)}

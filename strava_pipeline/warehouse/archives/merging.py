@@ -22,7 +22,7 @@ from strava_pipeline.warehouse.archives.file_laps import store_file_laps
 from strava_pipeline.warehouse.archives.file_streams import drop_figures, drop_void
 from strava_pipeline.warehouse.archives.files import delete_bytes_of_nobody
 from strava_pipeline.warehouse.archives.imports import has_handed_in
-from strava_pipeline.warehouse.archives.local_times import settle_local_times
+from strava_pipeline.warehouse.archives.local_times import Unsettled, settle_local_times
 from strava_pipeline.warehouse.archives.merged_rows import figures_row, merged_row
 from strava_pipeline.warehouse.archives.sources import Sources, load_sources
 from strava_pipeline.warehouse.archives.words import load_learned_words, of_another_sport_by_now
@@ -79,25 +79,42 @@ def merge(
     """
     lock_activities(connection, athlete_id)
     refuse_rows_of_revoked(connection, [athlete_id])
-    return _merge(connection, athlete_id, activity_ids, around)
+    merged, _ = _merge(connection, athlete_id, activity_ids, around)
+    _settle(connection, athlete_id)
+    return merged
+
+
+def merge_handed_in(connection: Connection, athlete_id: int, activity_ids: Collection[int]) -> Merged:
+    """Do as :func:`merge` where the transaction has changed nothing but what was handed in: rows of archives, files.
+
+    So it is known which activities may take something from these, and no others are looked at: a long history is
+    merged part by part, each in the same time.
+    """
+    lock_activities(connection, athlete_id)
+    refuse_rows_of_revoked(connection, [athlete_id])
+    merged, derived = _merge(connection, athlete_id, activity_ids)
+    if derived.may_teach:
+        _settle_words(connection, athlete_id)
+    settle_local_times(connection, athlete_id, derived.unsettled)
+    return merged
 
 
 def _merge(
     connection: Connection, athlete_id: int, activity_ids: Collection[int], around: Period | None = None
-) -> Merged:
+) -> tuple[Merged, _Derived]:
     plan_for_now(connection)
     refused = _refuse_deleted(connection, activity_ids)
     assigned = assign_files(connection, athlete_id, activity_ids, around)
     touched = set(activity_ids) | assigned.touched
-    stored, changed, deleted = _derive(connection, athlete_id, touched)
-    _settle(connection, athlete_id)
-    return Merged(
-        activity_ids=frozenset(stored),
-        changed=frozenset(changed),
-        deleted=frozenset(deleted),
+    derived = _derive(connection, athlete_id, touched)
+    merged = Merged(
+        activity_ids=frozenset(derived.stored),
+        changed=frozenset(derived.changed),
+        deleted=frozenset(derived.deleted),
         refused=frozenset(refused),
         moved=assigned.moved,
     )
+    return merged, derived
 
 
 def merge_told(
@@ -174,19 +191,35 @@ def _drop_handed_in(connection: Connection, activity_ids: Collection[int]) -> se
 
 
 def _settle(connection: Connection, athlete_id: int, *, forgotten: bool = False) -> None:
+    _settle_words(connection, athlete_id, forgotten=forgotten)
+    settle_local_times(connection, athlete_id)
+
+
+def _settle_words(connection: Connection, athlete_id: int, *, forgotten: bool = False) -> None:
     learned = load_learned_words(connection, athlete_id)
     if learned or forgotten:
         others = of_another_sport_by_now(connection, athlete_id, learned, forgotten=forgotten)
         _derive(connection, athlete_id, others)
-    settle_local_times(connection, athlete_id)
 
 
-def _derive(
-    connection: Connection, athlete_id: int, activity_ids: Collection[int]
-) -> tuple[set[int], set[int], set[int]]:
-    """Store the rows that follow from the sources; return the ids of those stored, changed and deleted."""
+@dataclass(frozen=True, kw_only=True)
+class _Derived:
+    """The ids of activities whose rows are stored, have changed, and were deleted, and what others take from them.
+
+    ``may_teach``: Strava's API tells of some, so words for sports may mean something else by now.
+    """
+
+    stored: set[int] = field(default_factory=set)
+    changed: set[int] = field(default_factory=set)
+    deleted: set[int] = field(default_factory=set)
+    unsettled: Unsettled = field(default_factory=Unsettled)
+    may_teach: bool = False
+
+
+def _derive(connection: Connection, athlete_id: int, activity_ids: Collection[int]) -> _Derived:
+    """Store the rows that follow from the sources."""
     if not activity_ids:
-        return set(), set(), set()
+        return _Derived()
     # A transaction that adds dependent rows holds the activity's row: it is waited for before anything is decided.
     stored_rows = select(activities).where(any_of(_a.id, activity_ids)).order_by(_a.id).with_for_update()
     before = {row["id"]: dict(row) for row in connection.execute(stored_rows).mappings()}
@@ -195,7 +228,8 @@ def _derive(
     before = {each: row for each, row in before.items() if each not in foreign}
     activity_ids = set(activity_ids) - foreign
     sources = load_sources(connection, activity_ids)
-    learned = load_learned_words(connection, athlete_id)
+    has_unknown_words = any(of.taken is not None and of.taken.row.sport is None for of in sources.values())
+    learned = load_learned_words(connection, athlete_id) if has_unknown_words else {}
     rows: dict[int, Row] = {}
     deleted = set()
     for activity_id, of in sources.items():
@@ -215,7 +249,14 @@ def _derive(
     kept = set(activity_ids) - deleted
     drop_void(connection, kept, {each: sources[each].files for each in kept if sources[each].files})
     store_file_laps(connection, kept)
-    return (before.keys() | rows.keys()) - deleted, changed, deleted
+    after: dict[int, Row | None] = {each: rows[each] for each in changed} | dict.fromkeys(deleted)
+    return _Derived(
+        stored=(before.keys() | rows.keys()) - deleted,
+        changed=changed,
+        deleted=deleted,
+        unsettled=Unsettled.of(before, after),
+        may_teach=any(of.answers is not None or of.is_odd for of in sources.values()),
+    )
 
 
 def _told_by_api(sources: Sources, stored: Row | None) -> Row | None:

@@ -15,7 +15,7 @@ from strava_pipeline.warehouse.archives.files import delete_bytes_of_nobody
 from strava_pipeline.warehouse.archives.freed_files import decide_freed_files
 from strava_pipeline.warehouse.archives.gear import settle_gear
 from strava_pipeline.warehouse.archives.imports import ArchiveImport, beat, load_import, options_at_rest, take_up
-from strava_pipeline.warehouse.archives.merging import merge, settle
+from strava_pipeline.warehouse.archives.merging import merge_handed_in, settle
 from strava_pipeline.warehouse.athletes.told_profiles import lock_profile, settle_profile
 from strava_pipeline.warehouse.engine import retry_transaction
 from strava_pipeline.warehouse.schema.archive_tables import archive_files, archive_imports, archive_rows
@@ -77,7 +77,7 @@ def _undo_batch(connection: Connection, undone: ArchiveImport, size: int) -> tup
     delete_bytes_of_nobody(connection, [(undone.athlete_id, file.recording_id) for file in files])
     taken_for = {file.activity_id for file in files if file.activity_id is not None}
     same = {-file.recording_id for file in files}
-    merged = merge(connection, undone.athlete_id, set(rows) | taken_for | same)
+    merged = merge_handed_in(connection, undone.athlete_id, set(rows) | taken_for | same)
     return set(merged.deleted), set(merged.activity_ids)
 
 

@@ -15,10 +15,12 @@ _r, _a = archive_rows.c, activities.c
 def load_learned_words(connection: Connection, athlete_id: int) -> dict[str, str]:
     """Return sports by those of an athlete's words that nobody knows, as the API names the same activities."""
     told = exists().where(payloads.c.activity_id == _a.id)
+    # Of most athletes of archives the API tells nothing, which one look says of all rows.
+    any_told = exists().where(payloads.c.athlete_id == athlete_id).correlate(None)
     query = (
         select(_r.activity_id, _r.unknown_word, _a.sport_type)
         .join(activities, _a.id == _r.activity_id)
-        .where(_r.athlete_id == athlete_id, _r.unknown_word.is_not(None), told)
+        .where(_r.athlete_id == athlete_id, _r.unknown_word.is_not(None), any_told, told)
         .distinct()
         .order_by(_a.sport_type, _r.unknown_word, _r.activity_id)
     )

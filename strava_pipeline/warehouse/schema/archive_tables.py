@@ -84,7 +84,13 @@ archive_files = Table(
     columns.text("fault", "why nothing of it can be read; empty: something can"),
     column("figures", JSON, "what the file tells of the whole, as Strava would name it; empty if it is not readable"),
     Index(None, "activity_id"),
-    Index(None, "athlete_id"),
+    Index(None, "row_id"),
+    Index(None, "athlete_id", "recording_id"),
+    Index(
+        "ix_archive_files_undecided",
+        "athlete_id",
+        postgresql_where=text("activity_id IS NULL AND doubt IS NULL AND fault IS NULL"),
+    ),
     schema=ops_schema.SCHEMA,
     comment="files that were handed in, and the activities that they record",
 )

@@ -228,6 +228,12 @@ activities = Table(
     Index(None, "athlete_id", "start_date"),
     Index(None, "start_date"),
     Index("ix_activities_out_of_range", "start_date", postgresql_where=sql_text(OUT_OF_RANGE)),
+    Index(
+        "ix_activities_known_offset",
+        "athlete_id",
+        "start_date",
+        postgresql_where=sql_text("offset_assumed IS NOT TRUE AND utc_offset IS NOT NULL"),
+    ),
     Index(None, "gear_id"),
     schema=SCHEMA,
     comment="one row per activity",

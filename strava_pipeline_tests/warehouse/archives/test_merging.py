@@ -22,7 +22,7 @@ from strava_pipeline.warehouse.activities.stream_store import store_streams
 from strava_pipeline.warehouse.activities.tombstones import add_tombstones
 from strava_pipeline.warehouse.archives import undo
 from strava_pipeline.warehouse.archives.merged_rows import FIGURE_COLUMNS
-from strava_pipeline.warehouse.archives.merging import Merged, delete_for_good, merge
+from strava_pipeline.warehouse.archives.merging import Merged, delete_for_good, merge_handed_in
 from strava_pipeline.warehouse.archives.row_json import row_from_json, row_to_json
 from strava_pipeline.warehouse.archives.undo import undo_import
 from strava_pipeline.warehouse.retention import remove_activities_before
@@ -415,9 +415,9 @@ def test_an_undo_goes_on_where_it_died(engine: Engine, hand_in: HandIn, monkeypa
     def dies(*args: Any) -> Merged:
         if not next(left, False):
             raise KeyboardInterrupt
-        return merge(*args)
+        return merge_handed_in(*args)
 
-    monkeypatch.setattr(undo, "merge", dies)
+    monkeypatch.setattr(undo, "merge_handed_in", dies)
     with pytest.raises(KeyboardInterrupt):
         undo_import(engine, number, batch=2)
     assert count(engine, activities) == 1
