@@ -85,10 +85,13 @@ class FileStore:
                 given_at = time.monotonic()
 
     def _without_postponed(self, answers: Iterable[tuple[Wanted, Answer]]) -> Iterator[tuple[Wanted, Answer]]:
-        """Note what is to be read another time. It is not stored: what is stored is not read again."""
+        """Note what is to be read another time. It is not stored: what is stored is not read again.
+
+        After the last try it is, since the file may be to blame after all.
+        """
         for wanted, found in answers:
-            if isinstance(found, Unread) and found.is_passing:
-                self.postponed[wanted.name] = found.fault
+            if isinstance(found, Unread) and found.is_passing and not self.begun.is_last_try:
+                self.postponed[wanted.name] = f"{found.fault}: import the same again to try it once more"
             else:
                 yield wanted, found
 

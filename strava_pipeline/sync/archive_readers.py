@@ -33,8 +33,6 @@ IN_FLIGHT: Final = 2
 Subject = TypeVar("Subject")
 _PIECE: Final = 2**20
 _STARTING_SECONDS: Final = 120
-# Of what a busy machine, or one without memory, may be to blame for.
-_AGAIN: Final = "import the same again to try it once more"
 
 
 class Reader(Protocol):
@@ -93,10 +91,10 @@ class ReaderProcess:
         except TimeoutError:
             self._end()
             seconds = self._terms.limits.reading_seconds
-            return unread(asked, f"took longer than {seconds:g} s to read: {_AGAIN}", is_passing=True)
+            return unread(asked, f"took longer than {seconds:g} s to read", is_passing=True)
         except (EOFError, OSError):
             self._end()
-            return unread(asked, f"was not read, as its reader was ended: {_AGAIN}", is_passing=True)
+            return unread(asked, "was not read, as its reader was ended", is_passing=True)
         if found == too_much_memory(asked, self._terms):
             self._end()  # its memory is in pieces
         return found

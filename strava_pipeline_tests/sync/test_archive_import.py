@@ -92,6 +92,17 @@ def test_a_recording_whose_reader_was_ended_is_read_by_the_same_import_again(
         hand(engine, settings, EXPORT)
 
 
+def test_a_recording_that_is_never_read_is_a_fault_after_the_third_try(engine: Engine, settings: Settings) -> None:
+    found = [hand_in(engine, settings, handing(EXPORT), lambda _: nullcontext(EndedReader())) for _ in range(3)]
+    assert [each.postponed for each in found] == [1, 1, 0]
+    assert [each.unreadable for each in found] == [1, 1, 1]
+    assert [each.faults[0].endswith("to try it once more") for each in found] == [True, True, False]
+    with pytest.raises(AlreadyImported):
+        hand(engine, settings, EXPORT)
+    undo_import(engine, found[0].import_id)
+    assert hand(engine, settings, EXPORT).matched == 1
+
+
 class EndedReader:
     """A reader whose process is killed with each file."""
 

@@ -30,6 +30,9 @@ from strava_pipeline.warehouse.states import ArchiveKind, ArchiveState, CameBy
 
 LEASE = timedelta(minutes=3)
 PROCESS: Final = "process"
+# So often is a recording tried that took too long, or whose reader was ended: options count the tries before.
+MOST_TRIES: Final = 3
+TRIES: Final = "tries"
 _c = archive_imports.c
 
 
@@ -64,6 +67,11 @@ class ArchiveImport:
     def is_whole(self) -> bool:
         """Whether it is done, and no recording of it is to be tried again."""
         return self.state is ArchiveState.DONE and not (self.report or {}).get("postponed")
+
+    @property
+    def is_last_try(self) -> bool:
+        """Whether a recording that is not read now is not tried again."""
+        return int(self.options.get(TRIES, 0)) + 1 >= MOST_TRIES
 
 
 def begin_import(  # noqa: PLR0913  each is a column of the import's row
@@ -107,16 +115,13 @@ def begin_import(  # noqa: PLR0913  each is a column of the import's row
         "taken_at": min(taken_at, moment),
         "came_by": came_by,
         "place": place,
-        "options": dict(options or {}) | ({} if waiting else {PROCESS: this_process()}),
+        "options": dict(options or {}) | _carried(same) | ({} if waiting else {PROCESS: this_process()}),
         "state": ArchiveState.WAITING if waiting else ArchiveState.RUNNING,
         "alive_at": None if waiting else moment,
         "ended_at": None,
         "report": None,
         "failure": None,
     }
-    if same is not None and FILLED in same.options:
-        # What it filled in the profile so far is not the API's.
-        values["options"] = dict(options or {}) | {FILLED: same.options[FILLED]}
     if same is not None and same.state is not ArchiveState.UNDONE:
         if same.state is ArchiveState.FAILED:
             # It begins anew, with all the time that a new one has.
@@ -215,6 +220,18 @@ def has_archive_by_command(connection: Connection) -> bool:
 def _end(connection: Connection, import_id: int, **values: Any) -> None:
     changes = values | {"ended_at": database_time(), "alive_at": None, "options": options_at_rest()}
     connection.execute(update(archive_imports).where(_c.id == import_id).values(**changes))
+
+
+def _carried(same: ArchiveImport | None) -> dict[str, Any]:
+    """What an import that goes on, or comes again, has of its options from before."""
+    if same is None:
+        return {}
+    # What it filled in the profile so far is not the API's. One that was undone begins anew.
+    names = (FILLED,) if same.state is ArchiveState.UNDONE else (FILLED, TRIES)
+    carried = {name: same.options[name] for name in names if name in same.options}
+    if same.state is ArchiveState.DONE:
+        carried[TRIES] = int(same.options.get(TRIES, 0)) + 1
+    return carried
 
 
 def _same_content(connection: Connection, athlete_id: int, content_hash: str) -> ArchiveImport | None:

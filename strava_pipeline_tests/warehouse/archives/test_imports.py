@@ -30,7 +30,7 @@ from strava_pipeline.warehouse.archives.imports import (
     take_up,
 )
 from strava_pipeline.warehouse.archives.undo import UNDOING
-from strava_pipeline.warehouse.athletes.told_profiles import TOLD, settle_profile
+from strava_pipeline.warehouse.athletes.told_profiles import FILLED, TOLD, settle_profile
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.schema.archive_tables import archive_imports
 from strava_pipeline.warehouse.schema.columns import database_time
@@ -163,6 +163,19 @@ def test_an_import_whose_process_is_gone_is_taken_up_at_once(
         done = load_import(connection, second.id)
     assert (dead.state, dead.process, dead.options) == (ArchiveState.FAILED, None, first.options)
     assert (done.state, done.process) == (ArchiveState.DONE, None)
+
+
+def test_an_import_that_goes_on_names_its_process_also_if_it_has_filled_in_a_profile(
+    engine: Engine, begin: Callable[..., ArchiveImport]
+) -> None:
+    begin("a", options={TOLD: {"city": "Bonn"}})
+    with engine.begin() as connection:
+        ensure_athlete(connection, RIDER)
+        settle_profile(connection, RIDER)
+    note_process(engine, this_process() + "0")
+    again = begin("a", options={TOLD: {"city": "Bonn"}})
+    assert again.options == {TOLD: {"city": "Bonn"}, FILLED: ["city"]}
+    assert again.process == this_process()
 
 
 def note_process(engine: Engine, process: str) -> None:
