@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import yaml
 
-from strava_pipeline.names import ALL_ASSETS
 from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "dg-project"
@@ -76,8 +75,19 @@ def test_the_example_is_checked_and_loaded_without_a_database(dg: Dg) -> None:
     dg("check", "yaml")
     dg("check", "defs")
     listed: dict[str, Any] = json.loads(dg("list", "defs", "--json"))
-    kept = {f"strava/{asset}" for asset in ALL_ASSETS} - {"strava/activity_points_parquet"}
-    assert {asset["asset_key"] for asset in listed["assets"]} == kept | {"longest_activities"}
+    named = {
+        "athletes",
+        "gear",
+        "activities",
+        "activity_details",
+        "activity_streams",
+        "route_analyses",
+        "training_load",
+    }
+    assert {asset["asset_key"] for asset in listed["assets"]} == {
+        "longest_activities",
+        *(f"strava/{asset}" for asset in named),
+    }
     activities = next(asset for asset in listed["assets"] if asset["asset_key"] == "strava/activities")
     assert activities["owners"] == [{"team": "club"}]
 
