@@ -142,7 +142,7 @@ def test_an_upload_goes_on_after_a_reload_in_the_middle(
     page = logged_in()
     complaints = complaints_of(page)
     hold_after(page, 5)
-    page.get_by_label("Archive").set_input_files(file)
+    page.get_by_label("Archive (a zip").set_input_files(file)
     page.get_by_role("button", name="Upload", exact=True).click()
     progress = page.get_by_role("progressbar", name="Upload")
     expect(progress).to_have_js_property("value", 5 * PART_BYTES)
@@ -152,7 +152,7 @@ def test_an_upload_goes_on_after_a_reload_in_the_middle(
     page.unroute_all()
     page.reload()
     expect(page.get_by_text(re.compile(r"export_11\.zip is on its way: 41\s%\s+is here\."))).to_be_visible()
-    page.get_by_label("Archive").set_input_files(file)
+    page.get_by_label("Archive (a zip").set_input_files(file)
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url) if request.method == "PUT" else None)
     page.get_by_role("button", name="Upload", exact=True).click()
@@ -173,8 +173,8 @@ def test_an_athlete_uploads_by_a_link_with_the_keyboard_alone(
     complaints = complaints_of(page)
     page.goto(link)
     expect(page.get_by_role("heading", name="Hand in your archive")).to_be_visible()
-    page.get_by_label("Archive").set_input_files(file)
-    page.get_by_label("Archive").focus()
+    page.get_by_label("Archive (a zip").set_input_files(file)
+    page.get_by_label("Archive (a zip").focus()
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Upload", exact=True)).to_be_focused()
     page.keyboard.press("Enter")
@@ -200,7 +200,7 @@ def test_a_lost_connection_is_waited_for(logged_in: Callable[..., Page], file: P
             route.continue_()
 
     page.route("**/archive/**", lose_some)
-    page.get_by_label("Archive").set_input_files(file)
+    page.get_by_label("Archive (a zip").set_input_files(file)
     page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("The upload goes on by itself")
     expect(page.get_by_role("status")).to_have_text(HERE, timeout=WHOLE_MILLISECONDS)
@@ -212,7 +212,7 @@ def test_cancel_ends_it_and_another_file_can_be_chosen(
 ) -> None:
     page = logged_in()
     held = hold_after(page, 2)
-    page.get_by_label("Archive").set_input_files(file)
+    page.get_by_label("Archive (a zip").set_input_files(file)
     page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.get_by_role("progressbar", name="Upload")).to_have_js_property("value", 2 * PART_BYTES)
     assert held.wait(PATIENCE_SECONDS)
@@ -222,7 +222,7 @@ def test_cancel_ends_it_and_another_file_can_be_chosen(
     page.unroute_all()
     other = tmp_path / "other.zip"
     other.write_bytes(archive(ADA))
-    page.get_by_label("Archive").set_input_files(other)
+    page.get_by_label("Archive (a zip").set_input_files(other)
     page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.get_by_role("status")).to_have_text(HERE, timeout=WHOLE_MILLISECONDS)
 
@@ -234,7 +234,7 @@ def test_a_page_by_plain_http_hashes_by_itself(
     page.add_init_script("Object.defineProperty(window.crypto, 'subtle', {value: undefined});")
     page.reload()
     assert page.evaluate("window.crypto.subtle === undefined")
-    page.get_by_label("Archive").set_input_files(file)
+    page.get_by_label("Archive (a zip").set_input_files(file)
     page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.get_by_role("status")).to_have_text(HERE, timeout=WHOLE_MILLISECONDS)
     assert arrived(engine) == content
@@ -244,7 +244,7 @@ def test_what_cannot_be_imported_is_said(logged_in: Callable[..., Page], tmp_pat
     page = logged_in()
     other = tmp_path / "export_12.zip"
     other.write_bytes(archive(12))
-    page.get_by_label("Archive").set_input_files(other)
+    page.get_by_label("Archive (a zip").set_input_files(other)
     page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("is the archive of athlete 12, not of athlete 11")
 
@@ -272,7 +272,7 @@ def test_the_pages_fit_phones_and_desks(
     hold_after(page, 4)
     page.get_by_role("button", name=f"Make a link for athlete {ADA}").click()
     link = page.get_by_label("Copy this link").input_value()
-    page.get_by_label("Archive").set_input_files(file)
+    page.get_by_label("Archive (a zip").set_input_files(file)
     page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.get_by_role("progressbar", name="Upload")).to_have_js_property("value", 4 * PART_BYTES)
     for name, address in (("operator", None), ("athlete", link)):
