@@ -47,7 +47,7 @@ def finish_erasure(
         with autocommit(engine) as connection:
             is_last = folder_owners(connection, ()).is_nobodys
         end_erasure(engine, mark, partial(_clear_files, settings, athlete_id, is_last=is_last))
-        decide_freed_files(engine)
+        _decide_freed_files(engine, go_on)
     return done.deleted
 
 
@@ -85,6 +85,14 @@ def _try_to_finish(settings: Settings, engine: Engine, athlete_id: int, go_on: C
         told = error if isinstance(error, StravaPipelineError) else type(error).__name__
         with log_ids(athlete_id=athlete_id):
             log.warning("the data of athlete %d are not all deleted yet, which is tried again: %s", athlete_id, told)
+
+
+def _decide_freed_files(engine: Engine, go_on: Callable[[], bool]) -> None:
+    """Look at files of others that were left to the athlete; the erasure is over, whatever becomes of them."""
+    try:
+        decide_freed_files(engine, go_on)
+    except DatabaseUnavailable as error:
+        log.warning("files that were left to an athlete who is gone are looked at in the night: %s", error)
 
 
 def _clear_files(settings: Settings, athlete_id: int, *, is_last: bool) -> None:

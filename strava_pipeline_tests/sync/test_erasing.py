@@ -52,6 +52,17 @@ def test_rows_and_files_go_before_the_mark(settings: Settings, engine: Engine) -
     assert finish_erasure(settings, engine, RIDER) == 0
 
 
+def test_an_erasure_is_over_though_files_of_others_have_to_wait(
+    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_held(*_: object) -> int:
+        raise DatabaseTooSlow("somebody holds a lock")
+
+    monkeypatch.setattr(erasing, "decide_freed_files", is_held)
+    assert finish_erasure(settings, engine, RIDER) > 0
+    assert waiting(engine) == [OTHER]
+
+
 def test_files_that_were_dropped_go_with_the_athlete(settings: Settings, engine: Engine, tmp_path: Path) -> None:
     for athlete in (RIDER, OTHER):
         (tmp_path / "drop" / str(athlete) / "done").mkdir(parents=True)

@@ -6,7 +6,7 @@ activity goes, by an erasure, an undo, or because Strava tells of the ride, nobo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -28,10 +28,11 @@ _f, _a = archive_files.c, activities.c
 _BATCH = 200
 
 
-def decide_freed_files(engine: Engine) -> int:
+def decide_freed_files(engine: Engine, go_on: Callable[[], bool] = lambda: True) -> int:
     """Let files that were another athlete's activity become one of their own athlete's; return how many are.
 
-    Athletes who have disconnected are left out. Their samples are read later, see :func:`unread_of_files`.
+    Athletes who have disconnected are left out. Their samples are read later, see :func:`unread_of_files`. Without
+    ``go_on`` it stops between two batches; the rest waits for the next call.
     """
     decided = 0
     with autocommit(engine) as connection:
@@ -39,6 +40,8 @@ def decide_freed_files(engine: Engine) -> int:
     for athlete_id, ids in freed.items():
         with suppress(NeedsReauthorization):  # has disconnected meanwhile
             for at in range(0, len(ids), _BATCH):
+                if not go_on():
+                    return decided
                 merging = partial(merge, athlete_id=athlete_id, activity_ids=ids[at : at + _BATCH])
                 decided += len(retry_transaction(engine, merging).activity_ids)
     return decided

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Text, cast, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Text, cast, insert, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import JSON, JSONB
 
 from strava_pipeline.errors import AlreadyImported, ArchiveImportRunning, UnknownArchiveImport
@@ -97,6 +97,9 @@ def begin_import(  # noqa: PLR0913  each is a column of the import's row
     if options and options.get("timezone"):
         check_zone(connection, options["timezone"])
     refuse_rows_of_revoked(connection, [athlete_id])
+    if (options or {}).get("timezone") or zone_of(connection, athlete_id) is not None:
+        # Local times may change with the zone; the lock for that comes before the one of imports.
+        lock_activities(connection, athlete_id)
     # Of two processes that begin at once, the second one sees what the first one began.
     acquire_for_athlete(connection, AthleteLock.IMPORTS, athlete_id)
     moment, zone = now(connection), zone_of(connection, athlete_id)
@@ -154,7 +157,8 @@ def take_up(connection: Connection, import_id: int, *, note: str) -> ArchiveImpo
     _end_dead(connection, athlete_id, found, moment)
     # Without a place no run is launched for it, should this process die.
     values = {"state": ArchiveState.RUNNING, "failure": note, "alive_at": moment, "ended_at": None, "place": None}
-    options = dict(found.options) | {PROCESS: this_process()}
+    # What the profile has of it may have changed since it was looked at.
+    options = cast(cast(_c.options, JSONB).op("||")(cast({PROCESS: this_process()}, JSONB)), JSON)
     connection.execute(update(archive_imports).where(_c.id == import_id).values(**values, options=options))
     return found
 
@@ -181,7 +185,13 @@ def beat(connection: Connection, import_id: int, *, note: str | None = None) -> 
     Whoever writes for the import does so first in its transaction. ``ArchiveImportRunning`` if it is not at work any
     more, or at other work: another process ended it, or took it up after a long silence.
     """
-    is_ours = (_c.id == import_id, _c.state == ArchiveState.RUNNING, _c.failure.is_not_distinct_from(note))
+    process = _c.options[PROCESS].astext
+    is_ours = (
+        _c.id == import_id,
+        _c.state == ArchiveState.RUNNING,
+        _c.failure.is_not_distinct_from(note),
+        or_(process.is_(None), process == this_process()),
+    )
     if not connection.execute(update(archive_imports).where(*is_ours).values(alive_at=database_time())).rowcount:
         state = load_import(connection, import_id).state
         told = "taken up by another process" if state is ArchiveState.RUNNING else state

@@ -178,6 +178,16 @@ def test_an_import_that_goes_on_names_its_process_also_if_it_has_filled_in_a_pro
     assert again.process == this_process()
 
 
+def test_an_import_that_another_process_goes_on_with_finds_out(
+    engine: Engine, begin: Callable[..., ArchiveImport]
+) -> None:
+    """Such as one that was asleep for longer than its lease, and was handed in again elsewhere."""
+    first = begin("a")
+    note_process(engine, "another/host 1 1")
+    with engine.begin() as connection, pytest.raises(ArchiveImportRunning, match="is taken up by another process"):
+        beat(connection, first.id)
+
+
 def note_process(engine: Engine, process: str) -> None:
     """Let imports that are at work be those of another process."""
     with engine.begin() as connection:

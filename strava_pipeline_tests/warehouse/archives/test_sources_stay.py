@@ -16,14 +16,18 @@ from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.sync.erasing import finish_erasure
 from strava_pipeline.warehouse.access.operator_audit import Actor
+from strava_pipeline.warehouse.activities.deletion import delete_activities
 from strava_pipeline.warehouse.activities.remapping import remap
 from strava_pipeline.warehouse.activities.stream_store import store_streams
+from strava_pipeline.warehouse.activities.tombstones import lock_activities
 from strava_pipeline.warehouse.archives.assigning import OF_ANOTHER
 from strava_pipeline.warehouse.archives.files import note_unreadable, store_file
+from strava_pipeline.warehouse.archives.freed_files import decide_freed_files
 from strava_pipeline.warehouse.archives.merging import merge
 from strava_pipeline.warehouse.archives.rows import store_rows
 from strava_pipeline.warehouse.archives.undo import undo_import
 from strava_pipeline.warehouse.athletes.erasure import begin_erasure
+from strava_pipeline.warehouse.imports.wishes import lock_imports
 from strava_pipeline.warehouse.retention import remove_activities_before
 from strava_pipeline.warehouse.schema.archive_tables import archive_files, archive_rows, recording_bytes
 from strava_pipeline.warehouse.schema.check_tables import changed_months
@@ -118,6 +122,28 @@ def test_a_file_of_two_athletes_goes_to_the_second_when_the_first_one_is_erased(
     begin_erasure(engine, RIDER, keep_data=False, actor=Actor.COMMAND, cause="asked to")
     finish_erasure(load_settings(), engine, RIDER)
     assert owners(engine) == [(-recording_id(b"ride"), OTHER)]
+
+
+def test_without_time_a_file_of_two_athletes_waits_for_the_next_look(engine: Engine, hand_in: HandIn) -> None:
+    hand_in.file(b"ride", made_recording(START))
+    HandIn(engine, OTHER).file(b"ride", made_recording(START))
+    with engine.begin() as connection:
+        delete_activities(connection, [-recording_id(b"ride")])
+    assert decide_freed_files(engine, lambda: False) == 0
+    assert owners(engine) == []
+    assert decide_freed_files(engine) == 1
+    assert owners(engine) == [(-recording_id(b"ride"), OTHER)]
+
+
+def test_an_import_with_a_zone_takes_its_locks_in_their_order(engine: Engine, hand_in: HandIn) -> None:
+    """As a listing does that has details asked for again: it takes that of imports last."""
+    with ThreadPoolExecutor(1) as thread:
+        with engine.begin() as connection:
+            lock_activities(connection, RIDER)
+            second = thread.submit(hand_in.archive, [], options={"timezone": "Asia/Tokyo"})
+            wait_until_blocked(engine, second)
+            lock_imports(connection, RIDER)
+        second.result()
 
 
 def test_nobody_who_has_disconnected_gets_a_file_that_was_anothers(engine: Engine, hand_in: HandIn) -> None:

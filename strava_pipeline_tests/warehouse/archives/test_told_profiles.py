@@ -12,6 +12,7 @@ from sqlalchemy import Engine, select
 
 from strava_pipeline.files.archive.side_tables import Preferences, Profile
 from strava_pipeline.strava.mapping.athlete import athlete_row
+from strava_pipeline.warehouse.archives import imports
 from strava_pipeline.warehouse.archives.athletes import told_of_athlete
 from strava_pipeline.warehouse.archives.imports import fail_import
 from strava_pipeline.warehouse.archives.undo import undo_import
@@ -69,6 +70,15 @@ def test_an_archive_fills_what_the_next_answer_of_the_api_tells_nothing_of(engin
     assert profile(engine) == ("Mira", 70.0, 200, None, "climbs")
     api_tells(engine, {"firstname": "Mira", "weight": 61.0, "ftp": None}, days=1)
     assert profile(engine) == ("Mira", 61.0, 200, None, "climbs")
+    undo_import(engine, number)
+    assert profile(engine) == ("Mira", 61.0, None, None, None)
+
+
+def test_what_the_api_tells_while_an_undo_begins_stays(
+    engine: Engine, hand_in: HandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = archive(hand_in, OLD)
+    monkeypatch.setattr(imports, "_end_dead", lambda *_: api_tells(engine, {"firstname": "Mira", "weight": 61.0}))
     undo_import(engine, number)
     assert profile(engine) == ("Mira", 61.0, None, None, None)
 
