@@ -6,6 +6,7 @@ import os
 import socket
 from functools import cache
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 
@@ -39,7 +40,11 @@ def _here() -> str:
     """The machine since its last start, and the container: two of them may share a name."""
     if not _BOOT.exists():
         return socket.gethostname()
-    return f"{socket.gethostname()}/{_BOOT.read_text().strip()}/{_PROCESSES.readlink()}"
+    try:
+        return f"{socket.gethostname()}/{_BOOT.read_text().strip()}/{_PROCESSES.readlink()}"
+    except OSError:
+        # Nothing tells this place from others: to other processes it is one that they cannot see.
+        return f"{socket.gethostname()}/{uuid4()}"
 
 
 def _start_of(process_id: int) -> str:
@@ -52,5 +57,5 @@ def _start_of(process_id: int) -> str:
     try:
         # The name before the parenthesis may hold anything.
         return (_PROC / str(process_id) / "stat").read_text().rpartition(")")[2].split()[19]
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:  # gone; or Linux refuses to show processes of other logins
         raise psutil.NoSuchProcess(process_id) from None

@@ -7,6 +7,7 @@ from typing import Final
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.upload_files import FolderFiles, open_upload_files
 
 _SYSTEM: Final = (Path("/dev"), Path("/proc"), Path("/sys"))
 
@@ -20,8 +21,8 @@ def allowed_place(settings: Settings, given: str, athlete_id: int) -> Path:
     if not Path(given).is_absolute():
         raise ConfigurationError(f"path {given} is not absolute: runs work in a folder of their own")
     path = Path(given).resolve()
-    uploads = Path(settings.upload_location()) if ":" not in settings.upload_location() else None
-    for shared in filter(None, (uploads, settings.files_folder)):
+    uploads = open_upload_files(settings.upload_location())
+    for shared in filter(None, (uploads.root if isinstance(uploads, FolderFiles) else None, settings.files_folder)):
         theirs = shared.resolve() / str(athlete_id)
         if path.is_relative_to(theirs):
             return path

@@ -311,3 +311,28 @@ def test_a_process_of_another_machine_container_or_start_of_the_machine_cannot_b
     # Linux can hide processes of other logins.
     monkeypatch.setattr(process_identity, "_PROC", Path("/nonexistent"))
     assert not is_gone(f"{here} {os.getpid()} 1")
+
+
+def test_where_the_start_of_the_machine_cannot_be_read_no_process_is_gone_for_certain(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(process_identity, "_BOOT", tmp_path)
+    process_identity._here.cache_clear()
+    try:
+        first = process_identity.this_process()
+        process_identity._here.cache_clear()  # as another process has it
+        assert not is_gone(f"{first}0")
+    finally:
+        process_identity._here.cache_clear()
+
+
+def test_a_process_that_linux_does_not_show_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = f"{process_identity.this_process()}0"
+    assert is_gone(named)
+
+    def refuse(*_: Any, **__: Any) -> str:
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as here:
+        here.setattr(Path, "read_text", refuse)
+        assert not is_gone(named)

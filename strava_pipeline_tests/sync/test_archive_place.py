@@ -49,6 +49,13 @@ def test_a_link_leads_nowhere_else(placed: Settings, tmp_path: Path) -> None:
         allowed_place(placed, str(tmp_path / "archive" / ".env"), 7)
 
 
+def test_uploads_of_others_are_refused_however_their_folder_is_written(placed: Settings, tmp_path: Path) -> None:
+    addressed = placed.model_copy(update={"upload_url": f"file://{tmp_path}/uploads"})
+    assert allowed_place(addressed, str(tmp_path / "uploads/7/1/x.zip"), 7)
+    with pytest.raises(ConfigurationError, match="is refused: "):
+        allowed_place(addressed, str(tmp_path / "uploads/8/1/x.zip"), 7)
+
+
 def test_a_path_must_be_absolute(placed: Settings) -> None:
     with pytest.raises(ConfigurationError, match=r"export\.zip is not absolute"):
         allowed_place(placed, "export.zip", 7)

@@ -29,6 +29,8 @@ def ensure_athlete(connection: Connection, athlete_id: int) -> None:
     )
     connection.execute(new.on_conflict_do_nothing())
     refuse_rows_of_revoked(connection, [athlete_id])
+    # Whoever has let go of the athlete just now was waited for.
+    connection.execute(new.on_conflict_do_nothing())
     storing = insert(athletes).values(id=athlete_id, fetched_at=NEVER_ASKED)
     connection.execute(storing.on_conflict_do_nothing())
     lock_profile(connection, athlete_id)

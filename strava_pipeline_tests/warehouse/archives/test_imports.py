@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,6 +31,7 @@ from strava_pipeline.warehouse.archives.imports import (
     take_up,
 )
 from strava_pipeline.warehouse.archives.undo import UNDOING
+from strava_pipeline.warehouse.archives.unknown_athletes import let_go_of_unknown
 from strava_pipeline.warehouse.athletes.told_profiles import FILLED, TOLD, settle_profile
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.schema.archive_tables import archive_imports
@@ -37,6 +39,7 @@ from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.tables import athletes
 from strava_pipeline.warehouse.states import ArchiveKind, ArchiveState, CameBy, DagsterTask, GrantState
+from strava_pipeline_tests.warehouse.sessions import wait_for_a_lock
 
 RIDER = 7
 TAKEN = datetime(2025, 11, 1, tzinfo=UTC)
@@ -244,6 +247,23 @@ def test_an_athlete_without_a_grant_gets_a_row_a_profile_and_a_partition(
         settle_profile(connection, RIDER)
         athlete = connection.execute(select(athletes)).one()
     assert (athlete.firstname, athlete.city, athlete.weight, athlete.ftp) == ("Ada", "Köln", 61.0, 250)
+
+
+def test_an_athlete_whom_somebody_lets_go_of_just_now_has_a_row_again(engine: Engine) -> None:
+    def ensure() -> None:
+        with engine.begin() as connection:
+            ensure_athlete(connection, RIDER)
+
+    ensure()
+    with ThreadPoolExecutor(1) as other:
+        with engine.begin() as connection:
+            connection.execute(select(users).with_for_update()).all()
+            work = other.submit(ensure)
+            wait_for_a_lock(engine, 1)
+            assert let_go_of_unknown(connection, RIDER)
+        work.result()
+    with engine.connect() as connection:
+        assert connection.execute(select(users.c.athlete_id)).scalars().all() == [RIDER]
 
 
 def test_what_the_api_told_of_an_athlete_stays(engine: Engine, begin: Callable[..., ArchiveImport]) -> None:
