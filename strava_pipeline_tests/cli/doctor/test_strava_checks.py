@@ -20,6 +20,13 @@ from strava_pipeline_tests.strava.loopback import UNAUTHORIZED, Asked, Loopback,
 DAY = "2026-11-30"
 
 
+@pytest.fixture(autouse=True)
+def app(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of an app: without one, Strava is not asked."""
+    monkeypatch.setenv("STRAVA_CLIENT_ID", "4711")
+    monkeypatch.setenv("STRAVA_CLIENT_SECRET", "a secret of this test")
+
+
 @pytest.fixture
 def strava(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
     with Loopback() as loopback:
