@@ -71,13 +71,14 @@ def _remove_records(context: dg.OpExecutionContext, warehouse: WarehouseResource
     settings = warehouse.load_settings()
     with translate_faults(attempts_of(context)):
         removed = remove_old_records(warehouse.engine)
-        read_freed_files(warehouse.engine)
         if files := tidy_uploads(warehouse.engine, settings.upload_location()):
             removed["files of uploads"] = files
         if keep := settings.audit_retention_days:
             removed |= remove_old_audits(warehouse.engine, timedelta(days=keep))
         if keep := settings.inbox_retention_days:
             removed |= remove_done_events(warehouse.engine, timedelta(days=keep))
+        # Last: a file that cannot be read just now keeps nothing from being removed.
+        read_freed_files(warehouse.engine)
         note_success(warehouse.engine, PeriodicJob.RETENTION)
     _report(context, removed, f"at {datetime.now(UTC):%Y-%m-%d}")
 
