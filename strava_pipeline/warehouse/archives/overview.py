@@ -16,8 +16,7 @@ from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline.warehouse.states import ArchiveState, CameBy, PayloadKind, StreamSource
 
-# Figures of a report that tell whether all is well, and the words for them.
-# One of them, and several.
+# Figures of a report that tell whether all is well, and the words for one of them and for several.
 SHOWN_COUNTS: Final[Mapping[str, tuple[str, str]]] = {
     "rows": ("activity", "activities"),
     "recordings": ("recording", "recordings"),
